@@ -1,0 +1,85 @@
+# Copyright (c) 2026, the m3vit-pynq authors
+# SPDX-License-Identifier: BSD-3-Clause
+#
+#   make demo    segment and measure depth of real frames on the emulated board
+#   make test    all tests that need neither PyTorch nor a browser
+#
+# Every target sets up what it needs. PyTorch is for training only.
+
+VENV       ?= .venv
+PY          = $(VENV)/bin/python
+PIP         = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+TORCH      ?= torch==2.13.0
+DEMO_ARGS  ?=
+PYTEST_ARGS ?=
+
+# pynq needs numpy<2, which has no wheels for Python 3.13 and newer.
+FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null \
+	&& echo $$p && exit 0; done; \
+	echo "m3vit-pynq needs Python 3.10, 3.11 or 3.12 with venv: install one (Debian, Ubuntu: python3.11 python3.11-venv) or pass PYTHON=..." >&2; exit 1
+
+.PHONY: help demo test test-training test-pynq3 bench lint format generate live-notebooks clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo "also: bench lint format generate test-training test-pynq3 clean"
+
+# One stamp for each set of extras; the package itself is installed editable.
+$(VENV)/.base: setup.cfg setup.py pyproject.toml
+	@python=$$($(FIND_PYTHON)) && { test -x $(PY) || $$python -m venv $(VENV); }
+	$(PIP) --upgrade 'pip<26' 'setuptools>=64,<80' wheel
+	$(PIP) --no-build-isolation -e '.[host]'
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.base
+	$(PIP) --no-build-isolation -e '.[host,demo]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	$(PIP) --no-build-isolation -e '.[host,test]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.test
+	$(PIP) '$(TORCH)' 'numpy<2'
+	$(PIP) --no-build-isolation -e '.[host,test,train]'
+	@touch $@
+
+demo: $(VENV)/.demo
+	$(VENV)/bin/m3vit-pynq demo $(DEMO_ARGS)
+
+test: $(VENV)/.test lint
+	$(PY) -m m3vit_pynq.abi.generate --check
+	$(PY) -m pytest --ignore tests/training $(PYTEST_ARGS)
+
+lint: $(VENV)/.test
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/clang-format --dry-run --Werror $$(find hls_src -name '*.h' -o -name '*.cpp')
+
+format: $(VENV)/.test
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/clang-format -i $$(find hls_src -name '*.h' -o -name '*.cpp')
+
+# Headers, tables and .hwh files that are made from m3vit_pynq/abi.
+generate: $(VENV)/.base
+	$(PY) -m m3vit_pynq.abi.generate
+
+test-training: $(VENV)/.train
+	$(PY) -m pytest tests/training $(PYTEST_ARGS)
+
+# The driver on the pynq of the 3.x images.
+test-pynq3: $(VENV)/.test
+	for version in 3.1.2 3.0.1; do \
+		test -x .venv-pynq-$$version/bin/python || $$($(FIND_PYTHON)) -m venv .venv-pynq-$$version; \
+		.venv-pynq-$$version/bin/python -m pip install --quiet "pynq==$$version" 'pycparser<3' 'numpy<2' \
+			'opencv-python-headless<4.12' 'setuptools<70' pytest pytest-timeout 'hypothesis>=6' tqdm ipywidgets \
+		&& .venv-pynq-$$version/bin/python -m pytest tests/pynq $(PYTEST_ARGS) || exit 1; \
+	done
+
+bench: $(VENV)/.base
+	$(VENV)/bin/m3vit-pynq bench $(BENCH_ARGS)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .hypothesis .ruff_cache demo_output
