@@ -24,6 +24,8 @@ dense block: ``.mlp.fc2.weight`` / ``.bias``            [D, 4D] / [D]
 MoE block: ``.mlp.experts.htoh4.weight`` / ``.bias``    [E, h, D] / [E, h]
 MoE block: ``.mlp.experts.h4toh.weight`` / ``.bias``    [E, D, h] / [E, D]
 MoE block: ``.mlp.gate.{t}.w_gate``                     [D, E], t = task index
+  optionally ``.mlp.gate.{t}.bias``                     [E], a task-conditioned router
+  with a shared expert ``.mlp.shared.fc1`` / ``.fc2``   as a dense block's, ``shared_hidden`` wide
 ``decoders.{task}.norm.{j}.weight`` / ``.bias``         [D], j = tap index
 ``decoders.{task}.proj.weight`` / ``.bias``             [C0, taps*D] / [C0]
 ``decoders.{task}.conv.{j}.weight`` / ``.bias``         [Cj+1, Cj, 3, 3] / [Cj+1]
@@ -106,6 +108,11 @@ class ModelConfig:
     router : str
         ``"noisy_vmoe"``: softmax over all experts, then top-k, not
         renormalised. ``"noisy"``: top-k, then softmax over the k.
+    per_image : bool
+        Every token takes the experts that the class token's router chose.
+    shared_hidden : int
+        Hidden width of an expert that every token takes besides the routed
+        ones, ungated; 0 for none.
     """
 
     name: str
@@ -125,6 +132,8 @@ class ModelConfig:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     layernorm_eps: float = 1e-6
+    per_image: bool = False
+    shared_hidden: int = 0
 
     def __post_init__(self) -> None:
         height, width = self.image_size

@@ -27,6 +27,10 @@ class PackageError(M3ViTError):
         self.field = field
 
 
+class CheckpointError(M3ViTError, ValueError):
+    """A float checkpoint is damaged, incomplete or does not fit its configuration."""
+
+
 class CapacityError(M3ViTError):
     """A program needs more than a board has.
 
@@ -53,6 +57,10 @@ class BitstreamError(M3ViTError):
 
 class DeviceBufferError(M3ViTError):
     """A buffer handed to the driver is not usable by the accelerator."""
+
+
+class DeviceMemoryError(M3ViTError, MemoryError):
+    """Device memory is exhausted; buffers of the failed step were returned."""
 
 
 class AcceleratorError(M3ViTError):
