@@ -7,7 +7,6 @@ board. On a board, or where there is no compiler, it compiles nothing.
 """
 
 import os
-import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -54,9 +53,10 @@ class BuildPy(build_py):
         elif shutil.which(os.environ.get("CXX", "g++")) is None:
             self.announce("host library: no C++ compiler; it is built on first use", level=3)
         else:
-            builder = runpy.run_path(str(ROOT / "m3vit_pynq" / "emulator" / "hostbuild.py"))
-            target = Path(self.build_lib) / "m3vit_pynq" / "emulator" / "prebuilt"
-            builder["build"](builder["DEFAULT_BOARD"], out_dir=target)
+            from m3vit_pynq.emulator.hostbuild import build  # needs the standard library only
+
+            folder = Path(self.build_lib).resolve() / "m3vit_pynq" / "emulator" / "prebuilt"
+            build(out_dir=folder)
 
 
 class BinaryDistribution(Distribution):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import itertools
 from pathlib import Path
 
 import torch
@@ -43,7 +44,7 @@ def head_macs(config: ModelConfig, outputs: int) -> int:
     channels = config.head.channels
     pixels = rows * columns
     total = pixels * len(config.head.taps) * config.embed_dim * channels[0]
-    for before, after in zip(channels, channels[1:], strict=False):
+    for before, after in itertools.pairwise(channels):
         pixels *= 4
         total += pixels * 9 * before * after
     return total + pixels * channels[-1] * outputs

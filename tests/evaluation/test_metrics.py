@@ -22,7 +22,8 @@ def test_miou_and_accuracy_match_counting_by_hand():
     assert metrics.summary()["pixel_accuracy"] == pytest.approx(5 / 7)
 
 
-def test_segmentation_over_two_frames_is_one_count(rng=np.random.default_rng(3)):
+def test_segmentation_over_two_frames_is_one_count():
+    rng = np.random.default_rng(3)
     label = rng.integers(0, 5, (2, 9, 7)).astype(np.uint8)
     predicted = rng.integers(0, 5, (2, 9, 7)).astype(np.uint8)
     metrics = SegmentationMetrics(5)

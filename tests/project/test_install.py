@@ -21,8 +21,8 @@ def build_wheel(folder: Path, **environment: str) -> Path:
     shutil.copytree(
         ROOT, source,
         ignore=shutil.ignore_patterns(
-            ".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", "demo_output", ".*_cache",
-            ".hypothesis",
+            ".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", "demo_output",
+            ".*_cache", ".hypothesis",
         ),
     )  # fmt: skip
     subprocess.run(
