@@ -32,12 +32,13 @@ def on_a_board() -> bool:
 
 
 def data_files(folder: str) -> list:
-    """Every file below a folder, relative to it, without caches."""
+    """Every file below a folder, relative to it, without caches and build output."""
     base = ROOT / folder
+    skipped = {"__pycache__", "build", ".Xil", ".ipynb_checkpoints"}
     return sorted(
         str(path.relative_to(base))
         for path in base.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+        if path.is_file() and not skipped.intersection(path.relative_to(base).parts)
     )
 
 

@@ -293,7 +293,8 @@ class M3ViTDriver(DefaultIP):
 
     def _poll(self, timeout: float) -> None:
         deadline = time.perf_counter() + timeout
-        time.sleep(max(0.0, self._started + 0.8 * self._expected - time.perf_counter()))
+        early = self._started + 0.8 * self._expected  # most of a run like the last ones
+        time.sleep(max(0.0, min(early, deadline) - time.perf_counter()))
         pause = 50e-6
         while not _ended(self.port.status()):
             if time.perf_counter() > deadline:

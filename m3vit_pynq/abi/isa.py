@@ -211,9 +211,7 @@ class Instruction:
             low = -(1 << (field.bits - 1)) if field.signed else 0
             high = (1 << (field.bits - 1)) if field.signed else (1 << field.bits)
             if not low <= value < high:
-                raise ValueError(
-                    f"{opcode.name}.{name} = {value} does not fit {field.bits} bits"
-                )
+                raise ValueError(f"{opcode.name}.{name} = {value} does not fit {field.bits} bits")
         object.__setattr__(self, "opcode", Opcode(opcode))
         object.__setattr__(self, "operands", {k: int(v) for k, v in operands.items()})
 

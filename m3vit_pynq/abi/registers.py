@@ -109,6 +109,14 @@ ARGUMENTS: tuple[Argument, ...] = _lay_out()
 #: Register offset by argument name (low word for pointers).
 OFFSETS: dict[str, int] = {argument.name: argument.offset for argument in ARGUMENTS}
 
+#: Register that holds the size of what a pointer points to.
+SIZE_OF: dict[str, str] = {
+    "frame": "frame_bytes",
+    "output": "output_bytes",
+    "program": "program_bytes",
+    **{f"weights{port}": "weights_bytes" for port in range(WEIGHT_PORTS)},
+}
+
 #: Address range of the register file, a power of two as in the block design.
 ADDRESS_RANGE = 0x1000
 

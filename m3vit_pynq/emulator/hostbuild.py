@@ -1,0 +1,202 @@
+# Copyright (c) 2026, the m3vit-pynq authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Compiling the accelerator for this computer.
+
+`build` compiles ``hls_src`` for one board's configuration and keeps the result
+in a cache. Only the standard library is needed, so that an installation can do
+it too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from m3vit_pynq.abi.boards import DEFAULT_BOARD, Board, get_board
+from m3vit_pynq.abi.generate import board_header
+from m3vit_pynq.errors import M3ViTError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+#: Where an installation puts the library that it built.
+PREBUILT = _PACKAGE / "emulator" / "prebuilt"
+_COMPILERS = ("g++", "c++", "clang++")
+_FLAGS = ("-std=c++14", "-O3", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror",
+          "-Wno-unknown-pragmas", "-Wno-unused-label")  # fmt: skip
+_SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+_BUILD_TIMEOUT = 600.0
+
+
+class BuildError(M3ViTError):
+    """The emulated accelerator could not be compiled."""
+
+
+def source_directory() -> Path:
+    """Where the HLS sources are: a checkout's ``hls_src`` or the installed copy.
+
+    Raises
+    ------
+    BuildError
+        If there is neither.
+    """
+    for candidate in (_PACKAGE.parent / "hls_src", _PACKAGE / "hls_src"):
+        if (candidate / "m3vit_accel.cpp").is_file():
+            return candidate
+    raise BuildError(
+        "the HLS sources are missing from this installation; reinstall m3vit-pynq "
+        "or work in a checkout of its repository"
+    )
+
+
+def find_compiler(compiler: str | None = None) -> str:
+    """Path of a C++ compiler: `compiler`, ``$CXX``, or the first one installed.
+
+    Raises
+    ------
+    BuildError
+        If there is none; the message says what to install.
+    """
+    wanted = [compiler] if compiler else [os.environ.get("CXX") or "", *_COMPILERS]
+    for name in wanted:
+        path = shutil.which(name) if name else None
+        if path:
+            return path
+    raise BuildError(
+        f"no C++ compiler ({', '.join(n for n in wanted if n)}) to build the emulated "
+        "accelerator; install one, for example: sudo apt install g++ "
+        "(Fedora: gcc-c++, macOS: xcode-select --install)"
+    )
+
+
+def _processor() -> str:
+    """What code compiled for this processor depends on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        features = next(x for x in lines if x.lower().startswith(("flags", "features")))
+    except (OSError, StopIteration):
+        features = platform.processor()
+    return f"{platform.system()} {platform.machine()} {features}"
+
+
+def _digest(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()
+
+
+def source_hash(board: Board, native: bool = True) -> str:
+    """Identifies what a library was built from: sources, board and processor."""
+    root = source_directory()
+    files = sorted(p for p in root.rglob("*") if p.suffix in (".h", ".cpp"))
+    parts: list[str | bytes] = [board_header(board), _processor() if native else "portable"]
+    for path in files:
+        parts += [path.relative_to(root).as_posix(), path.read_bytes()]
+    return _digest(*parts)
+
+
+def cache_directory() -> Path:
+    """Per-user cache of compiled libraries."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "m3vit_pynq" / "hostlib"
+
+
+def _prebuilt(stem: str) -> Path | None:
+    """The library an installation made from the same sources for this processor."""
+    return next(iter(sorted(PREBUILT.glob(f"{stem}-*.so"))), None)
+
+
+def _run(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_BUILD_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BuildError(f"{command[0]} did not finish in {_BUILD_TIMEOUT:.0f} s") from error
+    if done.returncode:
+        raise BuildError(
+            f"{' '.join(command)} failed; is the compiler complete?\n{done.stderr[-4000:]}"
+        )
+    return done.stdout
+
+
+def _flags(sanitize: bool, native: bool) -> list[str]:
+    flags = list(_FLAGS)
+    if sanitize:
+        flags += _SANITIZE
+    if native and platform.machine() in ("x86_64", "AMD64"):
+        flags.append("-march=native")
+    return flags
+
+
+def compile_library(
+    board: Board, target: Path, *, compiler: str, sanitize: bool = False, native: bool = True
+) -> None:
+    """Compile for `board` to the file `target`, which appears only when complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as scratch:
+        header = Path(scratch) / "board.h"
+        header.write_text(board_header(board), encoding="utf-8")
+        library = Path(scratch) / target.name
+        _run([
+            compiler, *_flags(sanitize, native), f'-DM3VIT_BOARD_HEADER="{header}"',
+            str(source_directory() / "host" / "m3vit_host.cpp"), "-o", str(library),
+        ])  # fmt: skip
+        library.replace(target)
+
+
+def build(
+    board: str | Board = DEFAULT_BOARD,
+    *,
+    compiler: str | None = None,
+    sanitize: bool = False,
+    native: bool = True,
+    out_dir: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Path:
+    """The accelerator of a board as a shared library, compiled if necessary.
+
+    Parameters
+    ----------
+    board : str or Board
+        Name of a board, or any other configuration.
+    compiler : str, optional
+        A C++ compiler; default ``$CXX``, g++, c++ or clang++.
+    sanitize : bool
+        With address and undefined-behaviour sanitizers.
+    native : bool
+        For this processor rather than any of its kind.
+    out_dir : Path, optional
+        Instead of the per-user cache.
+    progress : callable, optional
+        Called with a line of text before a compilation, which takes seconds.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    BuildError
+        No compiler, no sources, or the compiler fails.
+    """
+    chosen = get_board(board) if isinstance(board, str) else board
+    stem = f"{chosen.name}-{source_hash(chosen, native)[:16]}"
+    if compiler is None and out_dir is None and not sanitize and native:
+        ready = _prebuilt(stem)
+        if ready is not None:
+            return ready
+    program = find_compiler(compiler)
+    key = _digest(program, _run([program, "--version"]), *_flags(sanitize, native))[:12]
+    target = Path(out_dir or cache_directory()) / f"{stem}-{key}.so"
+    if not target.is_file():
+        if progress:
+            progress(f"compiling the accelerator of {chosen.title} with {Path(program).name}")
+        compile_library(chosen, target, compiler=program, sanitize=sanitize, native=native)
+    return target
