@@ -3,7 +3,7 @@
 """M³ViT on Zynq boards: multi-task mixture-of-experts vision with PYNQ.
 
 >>> from m3vit_pynq import M3ViTOverlay
->>> with M3ViTOverlay("small-nyud") as overlay:
+>>> with M3ViTOverlay("small") as overlay:
 ...     result = overlay.run(image, task="depth")
 
 Names are imported when they are first used: `config` and `abi` are usable

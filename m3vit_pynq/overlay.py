@@ -22,7 +22,7 @@ from m3vit_pynq.driver import Completion, M3ViTDriver
 from m3vit_pynq.emulator.device import EmulatedDevice
 from m3vit_pynq.errors import AcceleratorTimeout, BitstreamError, M3ViTError
 from m3vit_pynq.frame_buffers import FrameBuffer, PingPong
-from m3vit_pynq.package import Package, PackageTask
+from m3vit_pynq.package import Package, PackageTask, default_name
 from m3vit_pynq.result import ArrayPool, Result
 from m3vit_pynq.stream import Stream, StreamStatistics
 
@@ -38,7 +38,8 @@ class M3ViTOverlay(Overlay):
     Parameters
     ----------
     package : Package, str or path, optional
-        Model to load at once.
+        Model to load at once. Without one, the first run loads the shipped
+        model, if `load` was not called before.
     board : str or Board, optional
         Bitstream configuration; default ``$M3VIT_BOARD``, then the board this is.
     device : pynq.Device, optional
@@ -67,7 +68,7 @@ class M3ViTOverlay(Overlay):
 
     Examples
     --------
-    >>> with M3ViTOverlay("small-nyud") as overlay:
+    >>> with M3ViTOverlay("small") as overlay:
     ...     depth = overlay.run(image, task="depth").metres
     """
 
@@ -220,7 +221,12 @@ class M3ViTOverlay(Overlay):
         if self._stream is not None:
             raise RuntimeError("a stream is open; close it, or take its results")
         if self.package is None:
-            raise RuntimeError("no model is loaded; call overlay.load(package) first")
+            name = default_name()
+            if name is None:
+                raise RuntimeError(
+                    "no model is loaded and none is shipped; call overlay.load(package) first"
+                )
+            self.load(name)
         if self._banks.find(self.package) is None:
             self._banks.load(self.package)
         return self.package

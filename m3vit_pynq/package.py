@@ -38,6 +38,8 @@ from m3vit_pynq.errors import CapacityError, PackageError
 
 FORMAT_VERSION = 1
 SUFFIX = ".m3vit"
+#: Shipped package to use when none is named, in order of preference.
+PREFERRED = ("small", "tiny")
 PORTS = 4
 
 #: Largest size an entry may declare, in bytes: a small file cannot make the
@@ -103,6 +105,12 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in weights_directory().glob(f"*{SUFFIX}")))
 
 
+def default_name() -> str | None:
+    """The shipped package to use when none is named: the most accurate one."""
+    names = shipped()
+    return next((name for name in PREFERRED if name in names), names[0] if names else None)
+
+
 def resolve(path: PathLike) -> Path:
     """File of a package given as a path or as the name of a shipped one.
 
@@ -120,7 +128,7 @@ def resolve(path: PathLike) -> Path:
     return file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Package:
     """A compiled model.
 
@@ -400,6 +408,8 @@ def _check_config(config: ModelConfig) -> None:
     )  # fmt: skip
     if any(type(value) is not int or not 1 <= value < 1 << 16 for value in counts):
         raise ValueError("a size is not a positive 16-bit integer")
+    if type(config.per_image) is not bool or type(config.shared_hidden) is not int:
+        raise ValueError("per_image or shared_hidden has the wrong type")
     if len(config.image_size) != 2 or len(config.head.channels) > 8:
         raise ValueError("image_size or head.channels has the wrong length")
     if not isinstance(config.name, str):

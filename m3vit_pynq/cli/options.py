@@ -14,10 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from m3vit_pynq.package import Package
 
-#: Shipped package to use when none is named, in order of preference.
-PREFERRED = ("small-nyud", "small", "tiny-nyud", "tiny")
-
-
 def at_least(least: int) -> Callable[[str], int]:
     """An argparse type: a whole number with a lower limit."""
 
@@ -51,13 +47,11 @@ def open_package(name: str | None) -> Package:
     PackageError
         If the named package cannot be loaded.
     """
-    from m3vit_pynq.package import Package, shipped
+    from m3vit_pynq.package import Package, default_name
 
+    name = name or default_name()
     if name is not None:
         return Package.load(name)
-    names = shipped()
-    if names:
-        return Package.load(next((p for p in PREFERRED if p in names), names[0]))
     from m3vit_pynq.compiler import random_package
     from m3vit_pynq.config import get_config
 

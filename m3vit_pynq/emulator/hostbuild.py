@@ -26,8 +26,8 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 #: Where an installation puts the library that it built.
 PREBUILT = _PACKAGE / "emulator" / "prebuilt"
 _COMPILERS = ("g++", "c++", "clang++")
-_FLAGS = ("-std=c++14", "-O3", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror",
-          "-Wno-unknown-pragmas", "-Wno-unused-label")  # fmt: skip
+_FLAGS = ("-std=c++14", "-O3", "-fPIC", "-shared")
+_NATIVE = {"x86_64": ("-march=native",), "aarch64": ("-mcpu=native",)}
 _SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 _BUILD_TIMEOUT = 600.0
 
@@ -130,8 +130,8 @@ def _flags(sanitize: bool, native: bool) -> list[str]:
     flags = list(_FLAGS)
     if sanitize:
         flags += _SANITIZE
-    if native and platform.machine() in ("x86_64", "AMD64"):
-        flags.append("-march=native")
+    if native:
+        flags += _NATIVE.get(platform.machine(), ())
     return flags
 
 

@@ -28,6 +28,10 @@ def _feed_forward_shapes(config: ModelConfig, block: int) -> dict[str, tuple[int
     }  # fmt: skip
     for task in range(len(config.tasks)):
         shapes[f"gate.{task}.w_gate"] = (dim, experts)
+    if config.shared_hidden:
+        shared = config.shared_hidden
+        shapes["shared.fc1.weight"], shapes["shared.fc1.bias"] = (shared, dim), (shared,)
+        shapes["shared.fc2.weight"], shapes["shared.fc2.bias"] = (dim, shared), (dim,)
     return shapes
 
 

@@ -26,6 +26,7 @@ b ``.mlp.experts.{e}.tokens``   [q] int64       the expert's queue, if not empty
 b ``.mlp.experts.{e}.htoh4``    [q, h]          before GELU
 b ``.mlp.experts.{e}.gelu``     [q, h]          after GELU
 b ``.mlp.experts.{e}.h4toh``    [q, D]          the expert's output, not yet weighted
+b ``.mlp.shared.fc1``/``.gelu`` [N, h]          shared expert: before / after GELU
 b ``.mlp``                      [N, D]          what is added to the residual stream
 b ``.residual.mlp``             [N, D]          residual stream after the block
 d ``.norm.{j}``                 [n, D]          normalised tokens of tap j
@@ -308,10 +309,11 @@ class _Pass:
         self.observe(f"{prefix}.attn.mixed", mixed)
         return self._see(f"{prefix}.attn.proj", self._linear(f"{prefix}.attn.proj", mixed))
 
-    def _dense(self, prefix: str, y: np.ndarray) -> np.ndarray:
-        hidden = self._see(f"{prefix}.mlp.fc1", self._linear(f"{prefix}.mlp.fc1", y))
-        hidden = self._see(f"{prefix}.mlp.gelu", gelu(hidden))
-        return self._linear(f"{prefix}.mlp.fc2", hidden)
+    def _dense(self, prefix: str, y: np.ndarray, part: str = "mlp") -> np.ndarray:
+        name = f"{prefix}.{part}"
+        hidden = self._see(f"{name}.fc1", self._linear(f"{name}.fc1", y))
+        hidden = self._see(f"{name}.gelu", gelu(hidden))
+        return self._linear(f"{name}.fc2", hidden)
 
     def _route(self, block: int, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Experts, best first, and their weights."""
@@ -320,6 +322,8 @@ class _Pass:
         bias = self.arrays.get(gate_bias_name(block, self.task))
         if bias is not None:
             logits = logits + bias
+        if config.per_image:
+            logits = np.broadcast_to(logits[:1], logits.shape)
         chosen = np.argsort(-logits, axis=1, kind="stable")[:, : config.top_k]
         if config.router == "noisy_vmoe":
             gates = np.take_along_axis(softmax(logits), chosen, axis=1)
@@ -353,6 +357,8 @@ class _Pass:
             ):  # fmt: skip
                 self.observe(f"{prefix}.{expert}.{name}", value)
             update[tokens] += gates[tokens, slot][:, None] * result
+        if self.config.shared_hidden:
+            update += self._dense(f"backbone.blocks.{block}", y, "mlp.shared")
         return update
 
     def decoder(self, taps: list[np.ndarray]) -> np.ndarray:

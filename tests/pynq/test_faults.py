@@ -251,7 +251,8 @@ def test_views_of_buffers_are_right(overlay, device):
         output.freebuffer()
 
 
-def test_a_package_for_a_larger_board(micro, image, pattern_kernel):
+def test_a_package_for_a_larger_board(micro, image, pattern_kernel, monkeypatch):
+    monkeypatch.setattr("m3vit_pynq.overlay.default_name", lambda: None)
     small = dataclasses.replace(get_board("pynq-z2"), act_lines=8)
     device = EmulatedDevice(small, kernel=pattern_kernel, memory_bytes=16 << 20)
     with pytest.raises(CapacityError, match=r"act_lines = \d+, only 8 available"):
