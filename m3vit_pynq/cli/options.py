@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from m3vit_pynq.package import Package
 
+
 def at_least(least: int) -> Callable[[str], int]:
     """An argparse type: a whole number with a lower limit."""
 

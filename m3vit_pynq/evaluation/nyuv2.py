@@ -67,8 +67,14 @@ def _read_image(path: Path, flags: int, what: str) -> np.ndarray:
     return image
 
 
-def read_frame(root: Path, name: str, label_set: str) -> LabelledFrame:
-    """One frame with its labels and depth; `DatasetError` names the file that is wrong."""
+def read_arrays(root: Path, name: str, label_set: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """One frame as uint8 RGB image, uint8 labels and uint16 millimetres.
+
+    Raises
+    ------
+    DatasetError
+        Naming the file that is missing or wrong.
+    """
     root = Path(root)
     image = _read_image(root / "image" / f"{name}.jpg", cv2.IMREAD_COLOR, "image")
     label_path = root / LABEL_FOLDERS[label_set] / f"{name}.png"
@@ -86,12 +92,15 @@ def read_frame(root: Path, name: str, label_set: str) -> LabelledFrame:
     if depth.ndim != 2 or depth.dtype not in (np.uint8, np.uint16):
         raise DatasetError(f"{depth_path} is not an 8- or 16-bit one-channel image")
     if depth.dtype == np.uint8:
-        millimetres = np.rint((depth.astype(np.float32) + 0.5) * (10000.0 / 255.0))
-    else:
-        millimetres = depth.astype(np.float32)
-    return LabelledFrame(
-        name, np.ascontiguousarray(image[:, :, ::-1]), label, millimetres * np.float32(1e-3)
-    )
+        depth = np.rint((depth.astype(np.float32) + 0.5) * (10000.0 / 255.0)).astype(np.uint16)
+    return image[:, :, ::-1], label, depth
+
+
+def read_frame(root: Path, name: str, label_set: str) -> LabelledFrame:
+    """One frame with its labels and depth; `DatasetError` names the file that is wrong."""
+    image, label, millimetres = read_arrays(root, name, label_set)
+    metres = millimetres.astype(np.float32) * np.float32(1e-3)
+    return LabelledFrame(name, np.ascontiguousarray(image), label, metres)
 
 
 class FolderDataset:
