@@ -20,14 +20,6 @@ from m3vit_pynq.sources.frames import resized
 #: A frame in, the accelerator's raw result for one task out.
 Predict = Callable[[np.ndarray, str], np.ndarray]
 
-#: Who computes the predictions.
-BACKENDS = ("emulated", "integer")
-
-
-def to_model_size(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an RGB frame to the model's (height, width) as the driver does."""
-    return resized(image, size)
-
 
 def integer_predictor(package: Package) -> Predict:
     """Predictions of the numpy integer specification."""
@@ -37,7 +29,7 @@ def integer_predictor(package: Package) -> Predict:
     machine.load(package.program, package.weights)
 
     def predict(image: np.ndarray, task: str) -> np.ndarray:
-        frame = to_model_size(image, package.config.image_size)
+        frame = resized(image, package.config.image_size)
         return machine.run(package.task(task).index, frame)
 
     return predict
