@@ -3,6 +3,7 @@
 #
 #   make demo    segment and measure depth of real frames on the emulated board
 #   make test    all tests that need neither PyTorch nor a browser
+#   make notebooks   execute the notebooks again
 #
 # Every target sets up what it needs. PyTorch is for training only.
 
@@ -19,7 +20,7 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.11 python3.10; do \
 	&& echo $$p && exit 0; done; \
 	echo "m3vit-pynq needs Python 3.10, 3.11 or 3.12 with venv: install one (Debian, Ubuntu: python3.11 python3.11-venv) or pass PYTHON=..." >&2; exit 1
 
-.PHONY: help demo test test-training test-pynq3 bench lint format generate live-notebooks clean
+.PHONY: help demo test test-training test-pynq3 bench lint format generate notebooks clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -68,6 +69,11 @@ generate: $(VENV)/.base
 
 test-training: $(VENV)/.train
 	$(PY) -m pytest tests/training $(PYTEST_ARGS)
+
+# Every notebook from top to bottom, stored with its pictures.
+notebooks: $(VENV)/.demo $(VENV)/.test
+	$(PIP) --no-build-isolation -e '.[host,demo,test]'
+	$(PY) tools/execute_notebooks.py $(NOTEBOOKS)
 
 # The driver on the pynq of the 3.x images.
 test-pynq3: $(VENV)/.test

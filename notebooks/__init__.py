@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Notebooks, as a package so that ``pynq get-notebooks`` delivers them."""
+"""Notebooks, as a package so that ``pynq get-notebooks m3vit-pynq`` delivers them.
 
-#: Tells PYNQ that delivering and opening them needs no root.
-__no_root__ = True
+They go into a folder of their own, ``pynq-notebooks/m3vit-pynq``.
+"""

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "m3vit_pynq"
 SOURCES = sorted(
     path
-    for folder in ("m3vit_pynq", "hls_src", "tests", "benchmarks", "notebooks", "overlays")
+    for folder in ("m3vit_pynq", "hls_src", "tests", "benchmarks", "notebooks", "overlays", "tools")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in {".py", ".h", ".cpp", ".tcl"} and "__pycache__" not in path.parts
 )
