@@ -4,4 +4,5 @@
 
 * `requirements` : what a board must have to run it
 * `workload` : multiply-accumulates, bytes and parameters of each instruction
+* `costs` : a frame of a task, given how many experts its tokens choose
 """

@@ -46,9 +46,14 @@ class SegmentationMetrics:
         union = self.confusion.sum(0) + self.confusion.sum(1) - hit
         return np.divide(hit, union, out=np.full(self.classes, np.nan), where=union > 0)
 
-    def summary(self) -> dict[str, float]:
-        """``miou`` and ``pixel_accuracy``, both 0 to 1."""
-        total = self.confusion.sum()
+    def summary(self) -> dict[str, float | None]:
+        """``miou`` and ``pixel_accuracy``, both 0 to 1; None if no pixel has a label.
+
+        The mean is over the classes that occur, as a label or as a prediction.
+        """
+        total = int(self.confusion.sum())
+        if not total:
+            return {"miou": None, "pixel_accuracy": None}
         return {
             "miou": float(np.nanmean(self.iou)),
             "pixel_accuracy": float(np.trace(self.confusion) / total),
@@ -69,6 +74,8 @@ class DepthMetrics:
     def add(self, predicted: np.ndarray, truth: np.ndarray) -> None:
         """Count one frame; metres, same shapes; truth ≤ 0 is unknown."""
         valid = truth > 0
+        if not valid.any():
+            return
         truth = truth[valid].astype(np.float64)
         predicted = np.maximum(predicted[valid].astype(np.float64), 1e-3)
         error = predicted - truth
@@ -79,8 +86,13 @@ class DepthMetrics:
         self.within += int((np.maximum(predicted / truth, truth / predicted) < 1.25).sum())
         self.frame_rmse.append(float(np.sqrt((error**2).mean())))
 
-    def summary(self) -> dict[str, float]:
-        """RMSE (metres) over all pixels and as mean of frames, AbsRel, log10, δ < 1.25."""
+    def summary(self) -> dict[str, float | None]:
+        """RMSE (metres) over all pixels and as mean of frames, AbsRel, log10, δ < 1.25.
+
+        All None if no pixel has a depth.
+        """
+        if not self.pixels:
+            return dict.fromkeys(("rmse", "rmse_frame_mean", "absrel", "log10", "delta1"))
         return {
             "rmse": float(np.sqrt(self.squared / self.pixels)),
             "rmse_frame_mean": float(np.mean(self.frame_rmse)),
