@@ -26,7 +26,7 @@ from m3vit_pynq.training.evaluate import evaluate, resize_images
 from m3vit_pynq.training.losses import task_losses
 from m3vit_pynq.training.model import M3ViT
 from m3vit_pynq.training.pretrained import load_start
-from m3vit_pynq.training.recipe import select, training_rows
+from m3vit_pynq.training.split import select, training_rows
 
 HEADS = {
     "linear, last block": HeadConfig((11,), (64,)),

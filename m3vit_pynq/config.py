@@ -243,17 +243,26 @@ def get_config(name: str, **changes) -> ModelConfig:
     return dataclasses.replace(_REGISTRY[name], **changes)
 
 
-_TINY = register(
+register(
+    # Eight of the blocks of `small`, from which it is distilled, on 12 x 16 patches.
     ModelConfig(
-        name="tiny", image_size=(240, 320), patch_size=16, embed_dim=192, depth=12, heads=3,
-        experts=16, top_k=2, expert_hidden=384, tasks=NYUD_TASKS, moe_blocks=alternate(12),
-        head=HeadConfig(channels=(64, 64, 32)),
+        name="tiny", image_size=(240, 320), patch_size=20, embed_dim=384, depth=8, heads=6,
+        experts=16, top_k=4, expert_hidden=384, tasks=NYUD_TASKS, moe_blocks=alternate(8),
+        head=HeadConfig(taps=(5, 7)),
+    )
+)  # fmt: skip
+_TINY = register(
+    # The published tiny's width and depth, at a camera's size.
+    ModelConfig(
+        name="tiny-published", image_size=(240, 320), patch_size=16, embed_dim=192, depth=12,
+        heads=3, experts=16, top_k=2, expert_hidden=384, tasks=NYUD_TASKS,
+        moe_blocks=alternate(12), head=HeadConfig(channels=(64, 64, 32)),
     )
 )  # fmt: skip
 register(
     # Shaped like the DINOv2 ViT-S/14 that training starts from.
     ModelConfig(
-        name="small", image_size=(224, 308), patch_size=14, embed_dim=384, depth=12, heads=6,
+        name="small", image_size=(252, 336), patch_size=14, embed_dim=384, depth=12, heads=6,
         experts=16, top_k=4, expert_hidden=384, tasks=NYUD_TASKS, moe_blocks=alternate(12),
     )
 )  # fmt: skip

@@ -24,15 +24,28 @@ class AugmentConfig:
         Largest relative change of the crop's aspect ratio.
     rotation : float
         Largest rotation in degrees, used in half of the views.
+    brightness, gamma : float
+        Largest natural logarithm of the gain and of the exponent. A dark room
+        is a gain well below one, so dark views go ``darker`` times further.
+    white_balance : float
+        Largest relative gain of one colour channel over the others.
+    noise : float
+        Largest standard deviation of sensor noise in levels, in a third of the views.
+    blur : float
+        Share of the views that are a little out of focus.
     """
 
-    min_scale: float = 0.55
+    min_scale: float = 0.5
     whole_frame: float = 0.15
-    aspect: float = 0.06
-    rotation: float = 4.0
-    brightness: float = 0.25
-    gamma: float = 0.25
+    aspect: float = 0.1
+    rotation: float = 8.0
+    brightness: float = 0.3
+    darker: float = 3.0
+    gamma: float = 0.3
     saturation: float = 0.4
+    white_balance: float = 0.1
+    noise: float = 12.0
+    blur: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -70,15 +83,23 @@ def _rotated(matrix: np.ndarray, degrees: float, centre: tuple[float, float]) ->
 
 
 def jitter_colour(image: np.ndarray, rng: np.random.Generator, config: AugmentConfig) -> np.ndarray:
-    """Random brightness, gamma and saturation through one table and one mix."""
-    gain = 1.0 + rng.uniform(-config.brightness, config.brightness)
+    """Random brightness, gamma, white balance, saturation, blur and noise."""
+    darkest = -config.brightness * (config.darker if rng.random() < 0.25 else 1.0)
+    gain = np.exp(rng.uniform(darkest, config.brightness))
     gamma = np.exp(rng.uniform(-config.gamma, config.gamma))
-    ramp = np.linspace(0.0, 1.0, 256) ** gamma * gain
+    balance = 1.0 + rng.uniform(-config.white_balance, config.white_balance, 3)
+    ramp = np.linspace(0.0, 1.0, 256)[:, None] ** gamma * gain * balance
     table = np.clip(ramp * 255.0 + 0.5, 0, 255).astype(np.uint8)
-    image = cv2.LUT(image, table)
+    image = cv2.LUT(image, table.reshape(1, 256, 3))
     keep = 1.0 + rng.uniform(-config.saturation, config.saturation)
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return cv2.addWeighted(image, keep, grey, 1.0 - keep, 0.0)
+    image = cv2.addWeighted(image, keep, grey, 1.0 - keep, 0.0)
+    if rng.random() < config.blur:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2))
+    if config.noise and rng.random() < 1 / 3:
+        grain = rng.standard_normal(image.shape, np.float32) * rng.uniform(0.0, config.noise)
+        image = np.clip(image + grain + 0.5, 0, 255).astype(np.uint8)
+    return image
 
 
 def plain_view(

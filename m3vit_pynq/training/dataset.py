@@ -64,6 +64,14 @@ class Frames:
         return self.depth_mm[index].astype(np.float32) * np.float32(1e-3)
 
 
+def count_classes(frames: Frames, rows: Sequence[int], classes: int) -> Tensor:
+    """Labelled pixels of every class in some frames, from every fourth row and column."""
+    counts = np.zeros(256, np.int64)
+    for row in rows:
+        counts += np.bincount(frames.labels[row][::4, ::4].ravel(), minlength=256)
+    return torch.from_numpy(counts[:classes])
+
+
 def prepare(root: Path, split: str, label_set: str, cache: Path) -> Frames:
     """Decode a split once into ``cache`` and map it into memory.
 
@@ -83,19 +91,46 @@ def prepare(root: Path, split: str, label_set: str, cache: Path) -> Frames:
     ids, read = _open_source(root, split, label_set)
     key = {"version": _CACHE_VERSION, "root": str(root.resolve()), "ids": ids, "set": label_set}
     folder = cache / f"{split}-{label_set}"
-    note = folder / "cache.json"
-    if not (note.is_file() and json.loads(note.read_text()) == key):
+    arrays = _cached(folder, key)
+    if arrays is None:
         _decode(ids, read, folder)
-        note.write_text(json.dumps(key))
-    arrays = [np.load(folder / f"{n}.npy", mmap_mode="r") for n in ("image", "label", "depth")]
+        (folder / "cache.json").write_text(json.dumps(key))
+        arrays = _cached(folder, key)
+        if arrays is None:
+            raise DatasetError(f"{folder} changed while it was written: give another --cache")
     return Frames(tuple(ids), *arrays)
+
+
+def _shapes(count: int) -> dict[str, tuple[tuple[int, ...], type]]:
+    """Shape and dtype of the arrays of a cache, in the order of `Frames`."""
+    return {
+        "image": ((count, *FRAME, 3), np.uint8),
+        "label": ((count, *FRAME), np.uint8),
+        "depth": ((count, *FRAME), np.uint16),
+    }
+
+
+def _cached(folder: Path, key: dict) -> list[np.ndarray] | None:
+    """The arrays of a complete cache of ``key``; `None` if it must be made (again)."""
+    try:
+        if json.loads((folder / "cache.json").read_text()) != key:
+            return None
+        found = []
+        for name, (shape, dtype) in _shapes(len(key["ids"])).items():
+            array = np.load(folder / f"{name}.npy", mmap_mode="r")
+            if array.shape != shape or array.dtype != dtype:
+                return None
+            found.append(array)
+    except (OSError, ValueError, EOFError):
+        return None  # missing, or cut short
+    return found
 
 
 Reader = Callable[[str], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def _open_source(root: Path, split: str, label_set: str) -> tuple[list[str], Reader]:
-    from .matfile import MAT_NAME, open_mat
+    from ..evaluation.matfile import MAT_NAME, open_mat
 
     if (root / MAT_NAME).is_file():
         return open_mat(root, split, label_set)
@@ -103,8 +138,11 @@ def _open_source(root: Path, split: str, label_set: str) -> tuple[list[str], Rea
         raise DatasetError(
             f"{root} has neither {MAT_NAME} nor a folder image/: not the NYU Depth v2 data set"
         )
-    ids = read_split(root, split)
-    return ids, lambda name: read_arrays(root, name, label_set)
+
+    def read(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return read_arrays(root, name, label_set)
+
+    return read_split(root, split), read
 
 
 def _decode(ids: Sequence[str], read: Reader, folder: Path) -> None:
@@ -119,14 +157,9 @@ def _decode(ids: Sequence[str], read: Reader, folder: Path) -> None:
             "free: give another folder with --cache"
         )
     log.info("decoding %d frames into %s", len(ids), folder)
-    shapes = {
-        "image": ((len(ids), *FRAME, 3), np.uint8),
-        "label": ((len(ids), *FRAME), np.uint8),
-        "depth": ((len(ids), *FRAME), np.uint16),
-    }
     arrays = {
         name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shape)
-        for name, (shape, dtype) in shapes.items()
+        for name, (shape, dtype) in _shapes(len(ids)).items()
     }
     for row, name in enumerate(ids):
         for array, value in zip(arrays.values(), read(name), strict=True):
@@ -151,6 +184,15 @@ class Batch:
         pieces = zip(*(t.split(size) for t in (self.images, self.labels, self.metres)), strict=True)
         return [Batch(*piece) for piece in pieces]
 
+    def to(self, device: torch.device) -> Batch:
+        """On a device; pinned tensors are copied while the host goes on."""
+        tensors = (self.images, self.labels, self.metres)
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in tensors))
+
+    def pinned(self) -> Batch:
+        """In page-locked host memory, from which a GPU can copy by itself."""
+        return Batch(*(t.pin_memory() for t in (self.images, self.labels, self.metres)))
+
 
 def _collate(views: Sequence) -> Batch:
     images = torch.from_numpy(np.stack([view.image for view in views])).permute(0, 3, 1, 2)
@@ -158,11 +200,37 @@ def _collate(views: Sequence) -> Batch:
     return Batch(images, labels, torch.from_numpy(np.stack([view.depth for view in views])))
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A number of epochs at the beginning with sizes (height, width) of their own."""
+
+    epochs: int
+    size: tuple[int, int]
+    target: tuple[int, int]
+
+
 class Batches:
     """Shuffled, augmented batches; prepared one ahead in a thread.
 
     Every view depends only on the seed, the epoch and the frame, so a resumed
-    run sees the same data.
+    run sees the same data, and so do processes that share every batch.
+
+    Parameters
+    ----------
+    frames, rows
+        The frames, and which of them to use.
+    size, target : tuple of int
+        (height, width) of the images and of the label and depth maps.
+    batch : int
+        Frames a step, of all processes together.
+    augment : AugmentConfig or None
+        `None` for whole frames in their order.
+    stages : sequence of Stage
+        Other sizes for the first epochs, one after the other.
+    share : tuple of int
+        (index, count) of this process: it gets its part of every batch.
+    pin : bool
+        Put the batches into page-locked memory, for a GPU.
     """
 
     def __init__(
@@ -174,32 +242,54 @@ class Batches:
         batch: int,
         seed: int,
         augment: AugmentConfig | None,
+        stages: Sequence[Stage] = (),
+        share: tuple[int, int] = (0, 1),
+        pin: bool = False,
     ) -> None:
         if len(rows) < batch:
             raise DatasetError(f"{len(rows)} frames are fewer than one batch of {batch}")
+        if batch % share[1]:
+            raise DatasetError(
+                f"a batch of {batch} cannot be shared by {share[1]} processes: give --batch "
+                f"a multiple of {share[1]}"
+            )
         self.frames, self.rows, self.size, self.target = frames, np.asarray(rows), size, target
-        self.batch, self.seed, self.augment = batch, seed, augment
+        self.batch, self.seed, self.augment, self.stages = batch, seed, augment, tuple(stages)
+        self.share, self.pin = share, pin
         cv2.setNumThreads(1)
 
     def __len__(self) -> int:
         return len(self.rows) // self.batch
 
+    def _sizes(self, epoch: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Input and target size of an epoch."""
+        for stage in self.stages:
+            if epoch < stage.epochs:
+                return stage.size, stage.target
+            epoch -= stage.epochs
+        return self.size, self.target
+
     def _view(self, row: int, epoch: int):
         frame = (self.frames.images[row], self.frames.labels[row], self.frames.metres(row))
+        size, target = self._sizes(epoch)
         if self.augment is None:
-            return plain_view(*frame, self.size, self.target)
+            return plain_view(*frame, size, target)
         rng = np.random.default_rng((self.seed, epoch, int(row)))
-        return random_view(*frame, self.size, self.target, rng, self.augment)
+        return random_view(*frame, size, target, rng, self.augment)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """All batches of one epoch; an incomplete last one is left out."""
         order = self.rows
         if self.augment is not None:
             order = np.random.default_rng((self.seed, epoch)).permutation(order)
-        groups = [order[i * self.batch : (i + 1) * self.batch] for i in range(len(self))]
+        index, count = self.share
+        size = self.batch // count
+        starts = [i * self.batch + index * size for i in range(len(self))]
+        groups = [order[start : start + size] for start in starts]
 
         def make(group: np.ndarray) -> Batch:
-            return _collate([self._view(row, epoch) for row in group])
+            batch = _collate([self._view(row, epoch) for row in group])
+            return batch.pinned() if self.pin else batch
 
         with ThreadPoolExecutor(1) as pool:
             pending = [pool.submit(make, group) for group in groups[:2]]

@@ -62,7 +62,7 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 def float_weights(model: M3ViT) -> dict[str, np.ndarray]:
     """All weights under their published names; BatchNorm and LayerScale folded; float32."""
-    state = {name: value.detach().double() for name, value in model.state_dict().items()}
+    state = {name: value.detach().cpu().double() for name, value in model.state_dict().items()}
     for index in range(model.config.depth):
         block = f"backbone.blocks.{index}"
         routed = index in model.config.moe_blocks

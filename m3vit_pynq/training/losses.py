@@ -16,39 +16,71 @@ from .model import RouterRecord
 IGNORE = 255
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy over known pixels; zero when there are none."""
+def class_weights(pixels: Tensor, power: float) -> Tensor:
+    """Weight of every class: its share of the pixels to the power ``-power``.
+
+    Scaled so that the mean weight over *pixels* is one; classes without a
+    pixel get the largest weight of those with one.
+
+    Parameters
+    ----------
+    pixels : Tensor
+        Count of labelled pixels of every class.
+    """
+    pixels = pixels.double()
+    share = pixels / pixels.sum().clamp(min=1)
+    present = share > 0
+    weights = torch.ones_like(share)
+    weights[present] = share[present] ** -power
+    if present.any():
+        weights[~present] = weights[present].max()
+    return (weights / (weights * share).sum().clamp(min=1e-12)).float()
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Weighted cross entropy, mean over known pixels; zero when there are none."""
     logits = F.interpolate(
         logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False
     )
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+    total = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum")
     return total / (labels != IGNORE).sum().clamp(min=1)
 
 
-def depth_loss(log_depth: Tensor, metres: Tensor, weight_metres: float = 0.3) -> Tensor:
-    """Mean ``|log error| + 0.3 |error in metres|`` over pixels with a known depth."""
+def depth_loss(log_depth: Tensor, metres: Tensor, squared: float = 0.0) -> Tensor:
+    """Mean ``|log error| + 0.3 |e| + squared e**2`` over known pixels, e in metres.
+
+    The absolute terms ask for the median depth, the square for the mean, which
+    is what a root mean square error rewards.
+    """
     log_depth = F.interpolate(
         log_depth.float(), size=metres.shape[-2:], mode="bilinear", align_corners=False
     ).squeeze(1)
     known = metres > 0
     count = known.sum().clamp(min=1)
     safe = torch.where(known, metres, torch.ones_like(metres))
-    error = (log_depth - safe.log()).abs()
-    error = error + weight_metres * (log_depth.clamp(max=3.5).exp() - safe).abs()
-    return (error * known).sum() / count
+    error = log_depth.clamp(max=3.5).exp() - safe
+    total = (log_depth - safe.log()).abs() + 0.3 * error.abs()
+    if squared:
+        total = total + squared * error.square()
+    return (total * known).sum() / count
 
 
 def task_losses(
-    config: ModelConfig, outputs: Mapping[str, Tensor], labels: Tensor, metres: Tensor
+    config: ModelConfig,
+    outputs: Mapping[str, Tensor],
+    labels: Tensor,
+    metres: Tensor,
+    weights: Tensor | None = None,
+    squared: float = 0.0,
 ) -> dict[str, Tensor]:
     """Loss of every task present in ``outputs``."""
     losses = {}
     for task in config.tasks:
         if task.name in outputs:
             if task.kind == "depth":
-                losses[task.name] = depth_loss(outputs[task.name], metres)
+                losses[task.name] = depth_loss(outputs[task.name], metres, squared)
             else:
-                losses[task.name] = segmentation_loss(outputs[task.name], labels)
+                losses[task.name] = segmentation_loss(outputs[task.name], labels, weights)
     return losses
 
 

@@ -253,16 +253,28 @@ class Backbone(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.taps = config.head.taps
+        self.grid = config.grid
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.embed_dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, config.tokens, config.embed_dim))
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         self.patch_embed = PatchEmbed(config)
         self.blocks = nn.ModuleList(Block(config, index) for index in range(config.depth))
 
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """Position embeddings, resampled when the input is not of the model's own size."""
+        if grid == self.grid:
+            return self.pos_embed
+        cls, patches = self.pos_embed[:, :1], self.pos_embed[:, 1:]
+        image = patches.view(1, *self.grid, -1).permute(0, 3, 1, 2)
+        image = F.interpolate(image, size=grid, mode="bilinear", align_corners=False)
+        return torch.cat((cls, image.flatten(2).transpose(1, 2)), dim=1)
+
     def forward(self, images: Tensor, task: int = 0) -> list[Tensor]:
         patches = self.patch_embed(images)
         cls = self.cls_token.expand(len(images), -1, -1).to(patches.dtype)
-        x = torch.cat((cls, patches), dim=1) + self.pos_embed
+        size = self.patch_embed.proj.kernel_size[0]
+        grid = (images.shape[-2] // size, images.shape[-1] // size)
+        x = torch.cat((cls, patches), dim=1) + self.positions(grid)
         tapped = []
         for index, block in enumerate(self.blocks):
             x = block(x, task)
@@ -277,7 +289,6 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig, task: TaskConfig) -> None:
         super().__init__()
         head: HeadConfig = config.head
-        self.grid = config.grid
         self.norm = nn.ModuleList(
             nn.LayerNorm(config.embed_dim, eps=config.layernorm_eps) for _ in head.taps
         )
@@ -289,12 +300,12 @@ class Decoder(nn.Module):
         if task.kind == "depth":
             nn.init.constant_(self.out.bias, 0.9)
 
-    def forward(self, taps: Sequence[Tensor]) -> Tensor:
-        """Token maps to ``[batch, outputs, rows, columns]``."""
+    def forward(self, taps: Sequence[Tensor], grid: tuple[int, int]) -> Tensor:
+        """Token maps of ``grid`` (rows, columns) to ``[batch, outputs, rows, columns]``."""
         normed = [norm(tap) for norm, tap in zip(self.norm, taps, strict=True)]
         x = self.proj(torch.cat(normed, dim=-1))
         # A channels-last image without a copy.
-        x = x.view(len(x), *self.grid, -1).permute(0, 3, 1, 2)
+        x = x.view(len(x), *grid, -1).permute(0, 3, 1, 2)
         for conv, norm in zip(self.conv, self.bn, strict=True):
             x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             x = F.relu(norm(conv(x)))
@@ -320,28 +331,42 @@ class M3ViT(nn.Module):
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
 
-    def forward(self, images: Tensor, task: str | None = None) -> dict[str, Tensor]:
-        """Run one task, or all of them.
+    def forward(
+        self,
+        images: Tensor,
+        task: str | Sequence[str] | None = None,
+        taps_seen: dict[str, list[Tensor]] | None = None,
+    ) -> dict[str, Tensor]:
+        """Run one task, some, or all of them.
 
         Parameters
         ----------
         images : Tensor
-            uint8 ``[batch, 3, height, width]``, RGB.
-        task : str, optional
-            Only this task's pathway and head. Without it every task runs: in
+            uint8 ``[batch, 3, height, width]``, RGB; any multiple of the patch size.
+        task : str or sequence of str, optional
+            Only these tasks' pathways and heads. Without it every task runs: in
             one pass of the backbone when the model is dense.
+        taps_seen : dict, optional
+            Is given the token maps that every task's head read, by task name.
         """
         x = (images.float() / 255.0 - self.mean) / self.std
-        if task is not None:
-            taps = self.backbone(x, self.config.task_index(task))
-            return {task: self.decoders[task](taps)}
-        if not self.config.moe_blocks:
-            taps = self.backbone(x)
-            return {name: self.decoders[name](taps) for name in self.config.task_names}
-        return {
-            name: self.decoders[name](self.backbone(x, index))
-            for index, name in enumerate(self.config.task_names)
-        }
+        grid = tuple(side // self.config.patch_size for side in images.shape[-2:])
+        names = self.config.task_names if task is None else task
+        if isinstance(names, str):
+            names = (names,)
+        outputs, taps = {}, None
+        for name in names:
+            if taps is None or self.config.moe_blocks:
+                taps = self.backbone(x, self.config.task_index(name))
+            if taps_seen is not None:
+                taps_seen[name] = taps
+            outputs[name] = self.decoders[name](taps, grid)
+        return outputs
+
+    def share_routers(self) -> None:
+        """Let every task use the router of the first one: one parameter, under all its names."""
+        for layer in self.moe_layers():
+            layer.gate = nn.ModuleList([layer.gate[0]] * len(layer.gate))
 
     def moe_layers(self) -> list[MoeMlp]:
         """The routed feed-forward layers, in order."""

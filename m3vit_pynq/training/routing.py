@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .device import device_of
 from .losses import relative_gap
 from .model import M3ViT
 
@@ -83,6 +84,7 @@ def routing_report(
         also travels on through the residual stream), relative to the token's size.
     """
     model.eval()
+    images = images.to(device_of(model))
     generator_state = torch.get_rng_state()
     torch.manual_seed(seed)
     clean = _chosen(model, images, task, 0.0, batch)

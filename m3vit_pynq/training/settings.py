@@ -32,6 +32,22 @@ class TrainConfig:
         Threads that each compute the gradient of a part of the batch. They
         meet once a step, where threads inside the operators would meet
         thousands of times: much faster on a machine that does other work.
+    layer_decay : float
+        Every block's rate is the next block's times this; the last has ``lr_backbone``.
+    class_balance : float
+        Weight of a class in the cross entropy: its share of the pixels to the
+        power minus this.
+    depth_squared : float
+        Weight of the squared error in metres in the depth loss.
+    sizes : tuple of (int, int, int)
+        Stages of (epochs, height, width) before the model's own size: most of a
+        ViT's steps do not need all of its tokens. Multiples of the patch size.
+    precision : str
+        Of the matrix products: ``"bf16"``, ``"fp16"`` (its losses are scaled) or ``"fp32"``.
+    tasks : tuple of str
+        Train these tasks only; empty for all of the model's.
+    shared_router : bool
+        All tasks use the first one's routers, for comparison with one router a task.
     logit_noise, token_noise : float
         Noise on the router logits, relative to their spread over experts, and
         on the tokens that a routed layer sees, relative to their size.
@@ -49,7 +65,7 @@ class TrainConfig:
     final_lr: float = 0.0
     clip: float = 1.0
     ema: float = 0.998
-    bf16: bool = True
+    precision: str = "bf16"
     alternate: bool = False
     balance: float = 0.01
     margin: float = 0.1
@@ -58,4 +74,10 @@ class TrainConfig:
     token_noise: float = 0.03
     tie_groups: bool = False
     workers: int = 1
+    layer_decay: float = 1.0
+    class_balance: float = 0.0
+    depth_squared: float = 0.0
+    sizes: tuple[tuple[int, int, int], ...] = ()
     seed: int = 0
+    tasks: tuple[str, ...] = ()
+    shared_router: bool = False

@@ -86,6 +86,8 @@ def tie_groups(model: M3ViT) -> None:
     for task in range(len(model.config.tasks)):
         groups = group_experts(model.config, task)
         for layer in model.moe_layers():
+            if task and layer.gate[task] is layer.gate[0]:
+                continue  # a shared router has the first task's groups
             weight = layer.gate[task].w_gate
             weight[:, groups] = weight[:, groups].mean(2, keepdim=True).expand(-1, *groups.shape)
 
@@ -240,7 +242,11 @@ def split_experts(dense: M3ViT, routed: M3ViT, index: int, gate: float) -> None:
 
 
 def upcycle(
-    dense: M3ViT, config: ModelConfig, images: Tensor, fit: RouterFit | None = None
+    dense: M3ViT,
+    config: ModelConfig,
+    images: Tensor,
+    fit: RouterFit | None = None,
+    shared_router: bool = False,
 ) -> M3ViT:
     """M³ViT of ``config`` that starts as the function of ``dense``.
 
@@ -250,6 +256,8 @@ def upcycle(
         Trained with ``moe_blocks=()`` and otherwise the same configuration.
     images : Tensor
         uint8 ``[n, 3, h, w]``: the routers are fitted on their tokens.
+    shared_router : bool
+        One router for all tasks instead of one each.
     """
     fit = fit or RouterFit()
     if dense.config != dataclasses.replace(config, moe_blocks=()):
@@ -258,13 +266,16 @@ def upcycle(
     routed = M3ViT(config)
     kept = {name: v for name, v in dense.state_dict().items() if name in routed.state_dict()}
     routed.load_state_dict(kept, strict=False)
+    if shared_router:
+        routed.share_routers()
+    routers = 1 if shared_router else len(config.tasks)
     seen = feed_forward_inputs(dense, images)
     for index in config.moe_blocks:
         tokens = seen.pop(index)
         layer = routed.backbone.blocks[index].mlp
         found: list[Tensor] = []
         gates = []
-        for task in range(len(config.tasks)):
+        for task in range(routers):
             directions, soft = fit_groups(tokens, groups, fit, task, found)
             found.append(soft)
             logits = tokens @ directions

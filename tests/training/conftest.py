@@ -79,3 +79,36 @@ def frames(data_folder: Path, cache_folder: Path):
     from m3vit_pynq.training.dataset import prepare
 
     return prepare(data_folder, "train", "nyud13", cache_folder)
+
+
+@pytest.fixture
+def batches(micro: ModelConfig, frames):
+    """Two batches of four an epoch, for the micro variant."""
+    from m3vit_pynq.training.augment import AugmentConfig
+    from m3vit_pynq.training.dataset import Batches
+
+    target = (micro.grid[0] * 4, micro.grid[1] * 4)
+    return Batches(frames, range(FRAMES), micro.image_size, target, 4, 0, AugmentConfig())
+
+
+@pytest.fixture
+def make_trainer(batches, tmp_path):
+    """Trainer of a freshly made model, with quick rates in float32; the folder is ``tmp_path``."""
+    import torch
+
+    from m3vit_pynq.training.model import M3ViT
+    from m3vit_pynq.training.settings import TrainConfig
+    from m3vit_pynq.training.trainer import Trainer
+
+    def make(config: ModelConfig, out: Path = tmp_path, *, seed: int = 5, teacher=None, after=None,
+             **changes) -> Trainer:  # fmt: skip
+        train = TrainConfig(
+            **{
+                "epochs": 2, "batch": 4, "lr_backbone": 2e-3, "lr_heads": 5e-3, "lr_routers": 5e-3,
+                "warmup_steps": 1, "ema": 0.5, "precision": "fp32", **changes,
+            }
+        )  # fmt: skip
+        torch.manual_seed(seed)
+        return Trainer(M3ViT(config), train, batches, out, "phase", after, teacher=teacher)
+
+    return make

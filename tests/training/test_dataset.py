@@ -13,9 +13,9 @@ import pytest
 pytest.importorskip("torch")
 cv2 = pytest.importorskip("cv2")
 
+from m3vit_pynq.evaluation.matfile import labels_of, to_40_classes
 from m3vit_pynq.training.augment import AugmentConfig, plain_view, random_view
 from m3vit_pynq.training.dataset import Batches, DatasetError, prepare
-from m3vit_pynq.training.matfile import map_labels
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def _bad_mat(root):
     pytest.importorskip("h5py")
     pytest.importorskip("scipy")
     (root / "nyu_depth_v2_labeled.mat").write_bytes(b"half a download")
-    return "only nyud39"
+    return "classMapping40.mat is missing"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,8 @@ def test_half_an_official_file_says_so(tmp_path):
 
 
 def test_class_forty_is_ignored():
-    assert map_labels(np.array([0, 1, 2]), np.array([40, 5])).tolist() == [255, 255, 4]
+    forty = to_40_classes(np.array([0, 1, 2]), np.array([40, 5]))
+    assert labels_of(forty, "nyud39").tolist() == [255, 255, 4]
 
 
 def test_views_depend_only_on_seed_epoch_and_frame(frames):

@@ -8,24 +8,22 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
-import json
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-import m3vit_pynq.training.__main__ as command
 from m3vit_pynq.training import checkpoint
 from m3vit_pynq.training.augment import AugmentConfig
 from m3vit_pynq.training.dataset import Batches
-from m3vit_pynq.training.export import load_npz
 from m3vit_pynq.training.model import M3ViT
+from m3vit_pynq.training.optimiser import learning_rate, parameter_groups
 from m3vit_pynq.training.settings import TrainConfig
-from m3vit_pynq.training.trainer import Diverged, Trainer, learning_rate
+from m3vit_pynq.training.trainer import Diverged, Trainer
 from m3vit_pynq.training.upcycle import group_experts
 
 FAST = TrainConfig(
-    epochs=2, batch=4, lr_backbone=2e-3, lr_heads=5e-3, warmup_steps=1, ema=0.5, bf16=False
+    epochs=2, batch=4, lr_backbone=2e-3, lr_heads=5e-3, warmup_steps=1, ema=0.5, precision="fp32"
 )
 
 
@@ -37,10 +35,10 @@ def _trainer(config, frames, out, train=FAST, after=None, seed=5):
 
 
 @pytest.mark.parametrize("routed", [False, True])
-@pytest.mark.parametrize(("bf16", "workers"), [(False, 1), (True, 2)])
-def test_steps_lower_the_loss(micro, frames, tmp_path, routed, bf16, workers):
+@pytest.mark.parametrize(("precision", "workers"), [("fp32", 1), ("bf16", 2), ("fp16", 1)])
+def test_steps_lower_the_loss(micro, frames, tmp_path, routed, precision, workers):
     config = micro if routed else dataclasses.replace(micro, moe_blocks=())
-    train = dataclasses.replace(FAST, epochs=50, bf16=bf16, workers=workers)
+    train = dataclasses.replace(FAST, epochs=50, precision=precision, workers=workers)
     trainer = _trainer(config, frames, tmp_path, train)
     batch = next(iter(trainer.batches.epoch(0)))
     losses = [trainer.train_step(batch) for _ in range(12)]
@@ -105,6 +103,31 @@ def test_log_has_one_row_an_epoch(micro, frames, tmp_path):
     assert float(rows[0]["images_per_second"]) > 0
 
 
+def test_deeper_layers_learn_faster(micro):
+    """Four blocks, each at half of the next one's rate; the embeddings below the first."""
+    train = TrainConfig(1, lr_backbone=1.0, lr_heads=7.0, lr_routers=5.0, layer_decay=0.5)
+    model = M3ViT(micro)
+    found = {}
+    for group in parameter_groups(model, train):
+        for value in group["params"]:
+            found[id(value)] = (group["lr"], group["weight_decay"])
+    expected = {
+        "backbone.blocks.3.attn.qkv.weight": (1.0, 0.05),
+        "backbone.blocks.3.attn.qkv.bias": (1.0, 0.0),
+        "backbone.blocks.2.mlp.fc1.weight": (0.5, 0.05),
+        "backbone.blocks.1.mlp.experts.htoh4.weight": (0.25, 0.05),
+        "backbone.blocks.1.mlp.experts.htoh4.bias": (0.25, 0.0),
+        "backbone.blocks.1.mlp.gate.1.w_gate": (5.0, 0.0),
+        "backbone.blocks.0.norm1.weight": (0.125, 0.0),
+        "backbone.patch_embed.proj.weight": (0.0625, 0.05),
+        "backbone.pos_embed": (0.0625, 0.0),
+        "decoders.depth.proj.weight": (7.0, 0.05),
+    }
+    names = dict(model.named_parameters())
+    assert {name: found[id(names[name])] for name in expected} == expected
+    assert len(found) == len(names)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(micro, frames, tmp_path):
     trainer = _trainer(micro, frames, tmp_path)
     trainer.model.backbone.cls_token.data.fill_(float("nan"))
@@ -146,36 +169,3 @@ def test_learning_rate_warms_up_holds_and_falls():
     assert set(factors[9:51]) == {1.0}
     assert all(a > b for a, b in itertools.pairwise(factors[50:]))
     assert factors[100] == pytest.approx(0.2)
-
-
-def test_command_trains_both_phases(data_folder, cache_folder, tmp_path, micro, monkeypatch):
-    monkeypatch.setattr(command, "get_config", lambda name: micro)
-    arguments = [
-        "--variant", "micro", "--data", str(data_folder), "--out", str(tmp_path),
-        "--cache", str(cache_folder), "--dense-epochs", "1", "--moe-epochs", "1",
-        "--batch", "3", "--held-out", "2", "--fp32",
-    ]  # fmt: skip
-    assert command.main(arguments) == 0
-    names = {path.name for path in tmp_path.iterdir()}
-    assert {
-        "dense.npz",
-        "moe.npz",
-        "latest.npz",
-        "dense.pt",
-        "moe.pt",
-        "moe.csv",
-        "moe.json",
-    } <= names
-    report = json.loads((tmp_path / "moe.json").read_text())
-    assert report["split"] == "held out"
-    assert report["frames"] == 2
-    assert 0 <= report["segmentation"]["miou"] <= 1
-    assert load_npz(tmp_path / "moe.npz")[2]["metrics_float"] == report
-    # Nothing is left to do when the run is resumed.
-    assert command.main([*arguments, "--resume", "--no-evaluation"]) == 0
-
-
-def test_command_reports_missing_data(tmp_path, caplog):
-    arguments = ["--data", str(tmp_path / "none"), "--out", str(tmp_path)]
-    assert command.main(arguments) == 1
-    assert "is not a folder" in caplog.text
