@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,10 +38,19 @@ from .upcycle import upcycle
 
 log = logging.getLogger(__name__)
 
-PROVENANCE = (
-    "NYU Depth v2, labelled part (Silberman et al., ECCV 2012): published for research without "
-    "an explicit licence"
+DATA = "NYU Depth v2, labelled part (Silberman et al., ECCV 2012)"
+LICENCE = (
+    "research use: the data was published for research without an explicit licence; the weights "
+    "inherit that, and the terms of what they started from"
 )
+
+
+def note_of(origin: Mapping[str, str | None]) -> dict[str, str | None]:
+    """What every checkpoint says of its making and of its use."""
+    parts = [f"trained on {DATA}", f"started from {origin.get('start') or 'random weights'}"]
+    if origin.get("teacher"):
+        parts[1] = f"started from and taught by {origin['teacher']}"
+    return {"provenance": "; ".join(parts), "licence": LICENCE, **origin}
 
 
 @dataclass(frozen=True)
@@ -233,7 +242,7 @@ class Run:
         model = upcycle(
             dense, self.setup.config, self.sample(32), shared_router=recipe.shared_router
         )
-        meta = {"phase": "upcycled", "data": PROVENANCE, **origin}
+        meta = {"phase": "upcycled", **note_of(origin)}
         save_npz(model, self.setup.out / "upcycled.npz", meta)
         return model, origin
 
@@ -288,9 +297,8 @@ class Run:
         return {
             "phase": trainer.phase,
             "epoch": trainer.epoch,
-            "data": PROVENANCE,
             "training_frames": len(self.rows),
-            **trainer.origin,
+            **note_of(trainer.origin),
             "seed": self.setup.seed,
             "processes": self.ranks.count,
             "recipe": asdict(trainer.config),

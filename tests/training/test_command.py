@@ -195,7 +195,8 @@ def test_a_package_comes_out(train, micro, tmp_path):
     assert package.task_names == micro.task_names
     assert package.config == dataclasses.replace(micro, name="micro")
     assert package.metadata["training_frames"] == 8
-    assert "NYU Depth v2" in package.metadata["data"]
+    assert "NYU Depth v2" in package.metadata["provenance"]
+    assert "research use" in package.metadata["licence"]
 
 
 def test_options_change_the_recipe(train):
