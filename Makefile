@@ -20,11 +20,11 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.11 python3.10; do \
 	&& echo $$p && exit 0; done; \
 	echo "m3vit-pynq needs Python 3.10, 3.11 or 3.12 with venv: install one (Debian, Ubuntu: python3.11 python3.11-venv) or pass PYTHON=..." >&2; exit 1
 
-.PHONY: help demo test test-training test-pynq3 bench lint format generate notebooks clean
+.PHONY: help demo test test-training test-pynq3 bench lint format generate notebooks test-browser screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "also: bench lint format generate test-training test-pynq3 clean"
+	@echo "also: bench lint format generate test-training test-pynq3 test-browser screenshots clean"
 
 # One stamp for each set of extras; the package itself is installed editable.
 $(VENV)/.base: setup.cfg setup.py pyproject.toml
@@ -51,7 +51,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test lint
 	$(PY) -m m3vit_pynq.abi.generate --check
-	$(PY) -m pytest --ignore tests/training $(PYTEST_ARGS)
+	$(PY) -m pytest --ignore tests/training --ignore tests/browser $(PYTEST_ARGS)
 
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
@@ -69,6 +69,28 @@ generate: $(VENV)/.base
 
 test-training: $(VENV)/.train
 	$(PY) -m pytest tests/training $(PYTEST_ARGS)
+
+# The live notebook in a real browser: on the current JupyterLab, and on that of the boards' images.
+BROWSER_LABS ?= 4 3
+LAB4 = 'jupyterlab>=4,<5' 'ipywidgets>=8,<9'
+LAB3 = 'jupyterlab==3.4.4' 'ipywidgets==7.7.1' 'jupyterlab-widgets==1.1.1' 'jupyter-server<2' 'notebook<7'
+
+.venv-lab%/.ready: setup.cfg setup.py pyproject.toml
+	@python=$$($(FIND_PYTHON)) && { test -x .venv-lab$*/bin/python || $$python -m venv .venv-lab$*; }
+	.venv-lab$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip<26' 'setuptools>=64,<70' wheel
+	.venv-lab$*/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \
+		-e '.[host,demo]' $(LAB$*) anywidget 'setuptools<70' 'pytest>=8' pytest-timeout playwright
+	@touch $@
+
+test-browser: $(BROWSER_LABS:%=.venv-lab%/.ready)
+	@.venv-lab$(firstword $(BROWSER_LABS))/bin/python tests/browser/chromium.py
+	for lab in $(BROWSER_LABS); do \
+		.venv-lab$$lab/bin/python -m pytest tests/browser $(PYTEST_ARGS) || exit 1; \
+	done
+
+# docs/images/live.png and live-dark.png, of the live notebook with the shipped model.
+screenshots: .venv-lab4/.ready
+	.venv-lab4/bin/python tests/browser/screenshots.py
 
 # Every notebook from top to bottom, stored with its pictures.
 notebooks: $(VENV)/.demo $(VENV)/.test

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pynq import Overlay
@@ -25,6 +26,9 @@ from m3vit_pynq.frame_buffers import FrameBuffer, PingPong
 from m3vit_pynq.package import Package, PackageTask, default_name
 from m3vit_pynq.result import ArrayPool, Result
 from m3vit_pynq.stream import Stream, StreamStatistics
+
+if TYPE_CHECKING:
+    from m3vit_pynq.live.widget import LiveView
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +85,7 @@ class M3ViTOverlay(Overlay):
     emulated = False
     _stream: Stream | None = None
     _banks: WeightBanks | None = None
+    _live = None  # the live session that streams now
     _closed = False
 
     def __init__(
@@ -290,6 +295,25 @@ class M3ViTOverlay(Overlay):
         self._stream = Stream(self, source, task)
         return self._stream
 
+    def live(self, source: object = "auto", **options: object) -> LiveView:
+        """Show live frames with their results in a notebook; see `m3vit_pynq.live.LiveView`.
+
+        Parameters
+        ----------
+        source : str, int or path
+            ``"auto"``, a camera index, a path or word as for `m3vit_pynq.sources.open_source`.
+        **options
+            ``task``, ``mode``, ``opacity``, ``rate``, ``folder`` ...: see `LiveView`.
+
+        Returns
+        -------
+        LiveView
+            A widget that runs in the background until ``stop()`` or ``close()``.
+        """
+        from m3vit_pynq.live.widget import LiveView
+
+        return LiveView(self, source, **options)
+
     def throughput_test(
         self, image: np.ndarray | None = None, frames: int = 20, task: str | None = None
     ) -> StreamStatistics:
@@ -339,6 +363,8 @@ class M3ViTOverlay(Overlay):
         """Wait for a running frame and return all device memory. Idempotent."""
         if self._closed:
             return
+        if self._live is not None:
+            self._live.stop("the overlay was closed")
         self._closed = True
         try:
             if self._stream is not None:

@@ -9,7 +9,9 @@
 
 from m3vit_pynq.sources.base import Source
 from m3vit_pynq.sources.camera import Camera
+from m3vit_pynq.sources.choices import source_choices
 from m3vit_pynq.sources.frames import as_rgb, read_image, resized
+from m3vit_pynq.sources.mailbox import Mailbox
 from m3vit_pynq.sources.opening import open_source
 from m3vit_pynq.sources.stills import Stills
 from m3vit_pynq.sources.synthetic import Synthetic
@@ -17,6 +19,7 @@ from m3vit_pynq.sources.video import Video
 
 __all__ = [
     "Camera",
+    "Mailbox",
     "Source",
     "Stills",
     "Synthetic",
@@ -25,4 +28,5 @@ __all__ = [
     "open_source",
     "read_image",
     "resized",
+    "source_choices",
 ]

