@@ -20,7 +20,7 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.11 python3.10; do \
 	&& echo $$p && exit 0; done; \
 	echo "m3vit-pynq needs Python 3.10, 3.11 or 3.12 with venv: install one (Debian, Ubuntu: python3.11 python3.11-venv) or pass PYTHON=..." >&2; exit 1
 
-.PHONY: help demo test test-training test-pynq3 bench lint format generate notebooks test-browser screenshots clean
+.PHONY: help demo live test test-training test-pynq3 bench lint format generate notebooks test-browser screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -69,6 +69,10 @@ generate: $(VENV)/.base
 
 test-training: $(VENV)/.train
 	$(PY) -m pytest tests/training $(PYTEST_ARGS)
+
+# The live view as a page on this computer.
+live: $(VENV)/.demo
+	$(VENV)/bin/m3vit-pynq live $(LIVE_ARGS)
 
 # The live notebook in a real browser: on the current JupyterLab, and on that of the boards' images.
 BROWSER_LABS ?= 4 3

@@ -74,6 +74,7 @@ setup(
     package_dir=MAPPED,
     package_data={
         "m3vit_pynq": ["weights/*.m3vit", "weights/*.csv"],
+        "m3vit_pynq.live": ["*.js", "*.css", "*.html"],
         **{package: data_files(folder) for package, folder in MAPPED.items()},
     },
     entry_points={

@@ -50,6 +50,8 @@ def test_wheel_holds_sources_overlays_notebooks_and_the_host_library(laptop_whee
     content = names(laptop_wheel)
     assert "m3vit_pynq/hls_src/m3vit_accel.cpp" in content
     assert "m3vit_pynq/overlays/zcu104/m3vit.hwh" in content
+    view = {"acknowledged.js", "acknowledged.css", "page.html"}
+    assert {f"m3vit_pynq/live/{name}" for name in view} <= content
     assert any(n.startswith("m3vit_pynq/notebooks/") and n.endswith(".ipynb") for n in content)
     assert any(n.startswith("m3vit_pynq/emulator/prebuilt/") and n.endswith(".so") for n in content)
     assert not any(n.startswith(("tests/", "build/")) for n in content)

@@ -27,6 +27,7 @@ FORBIDDEN = {
     "driver.py": {"torch", "m3vit_pynq.compiler", "m3vit_pynq.reference", "m3vit_pynq.emulator"},
     "stream.py": {"torch", "m3vit_pynq.compiler", "m3vit_pynq.reference", "m3vit_pynq.emulator"},
     "overlay.py": {"torch", "m3vit_pynq.compiler", "m3vit_pynq.reference"},
+    "live": {"torch", "m3vit_pynq.compiler", "m3vit_pynq.reference"},
 }
 
 
