@@ -34,10 +34,13 @@ logger = logging.getLogger("execute_notebooks")
 
 def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Take out what changes from run to run and from computer to computer, in place."""
+    widgets = notebook.metadata.get("widgets", {})
+    kept = {kind: found for kind, found in widgets.items() if found.get("state")}
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
+            **({"widgets": kept} if kept else {}),
         }
     )
     for number, cell in enumerate(notebook.cells):
