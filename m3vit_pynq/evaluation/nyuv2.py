@@ -66,13 +66,13 @@ def check_present(path: Path, what: str) -> None:
 
 def _read_image(path: Path, flags: int, what: str) -> np.ndarray:
     check_present(path, what)
-    # OpenCV fills the missing part of a cut JPEG with grey: look for its end marker.
-    if path.suffix == ".jpg" and b"\xff\xd9" not in path.read_bytes()[-64:]:
-        raise DatasetError(f"{path} is cut short: fetch the {what} of this frame again")
     quieten_opencv()
     image = cv2.imread(str(path), flags)
     if image is None:
         raise DatasetError(f"{path} cannot be decoded: fetch the {what} of this frame again")
+    # OpenCV fills the missing part of a cut JPEG with grey: look for its end marker.
+    if path.suffix == ".jpg" and b"\xff\xd9" not in path.read_bytes()[-64:]:
+        raise DatasetError(f"{path} is cut short: fetch the {what} of this frame again")
     if image.shape[:2] != FRAME:
         height, width = image.shape[:2]
         raise DatasetError(f"{path} is {width}x{height}, not {FRAME[1]}x{FRAME[0]}")
