@@ -8,6 +8,7 @@ import contextlib
 import os
 import pickle
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -58,11 +59,12 @@ def check_folder(path: Path, need: int = 0) -> None:
         If it cannot be made or written to, or has less than ``need`` bytes left.
     """
     path = Path(path)
-    probe = path / ".writable"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"1")
-        probe.unlink()
+        # A name of its own: torchrun's processes all look, at the same moment.
+        with tempfile.NamedTemporaryFile(dir=path, prefix=".writable") as probe:
+            probe.write(b"1")
+            probe.flush()
     except OSError as error:
         raise OSError(f"cannot write into {path} ({error}): give another folder") from error
     free = shutil.disk_usage(path).free

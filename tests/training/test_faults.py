@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -258,3 +259,10 @@ def test_a_file_that_is_no_onnx_is_named(micro_dense, tmp_path):
     onnx.save(onnx.helper.make_model(graph), str(tmp_path / "start.onnx"))
     with pytest.raises(ValueError, match=r"start\.onnx: no DINOv2-shaped backbone inside"):
         load_start(tmp_path / "start.onnx", micro_dense)
+
+
+def test_processes_may_look_at_a_folder_at_the_same_time(tmp_path):
+    """torchrun starts them together: with one name for all, one takes the other's file away."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: check_folder(tmp_path / "out"), range(400)))
+    assert not list((tmp_path / "out").iterdir())
