@@ -8,7 +8,7 @@ import contextlib
 import os
 import pickle
 import shutil
-import tempfile
+import uuid
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -62,9 +62,9 @@ def check_folder(path: Path, need: int = 0) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         # A name of its own: torchrun's processes all look, at the same moment.
-        with tempfile.NamedTemporaryFile(dir=path, prefix=".writable") as probe:
-            probe.write(b"1")
-            probe.flush()
+        probe = path / f".writable-{uuid.uuid4().hex}"
+        probe.write_bytes(b"1")
+        probe.unlink()
     except OSError as error:
         raise OSError(f"cannot write into {path} ({error}): give another folder") from error
     free = shutil.disk_usage(path).free
