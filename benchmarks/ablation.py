@@ -34,11 +34,12 @@ from m3vit_pynq.computer import processor
 from m3vit_pynq.config import ModelConfig, get_config
 from m3vit_pynq.training.augment import AugmentConfig
 from m3vit_pynq.training.conflict import gradient_conflict
-from m3vit_pynq.training.dataset import Batches, Frames, prepare
+from m3vit_pynq.training.dataset import Batches, prepare
 from m3vit_pynq.training.evaluate import evaluate, resize_images
 from m3vit_pynq.training.model import M3ViT
 from m3vit_pynq.training.pretrained import load_start
 from m3vit_pynq.training.settings import TrainConfig
+from m3vit_pynq.training.split import select
 from m3vit_pynq.training.trainer import Trainer
 from m3vit_pynq.training.upcycle import upcycle
 
@@ -77,15 +78,16 @@ class Ablation:
         label_set = self.config.tasks[0].label_set
         cache = arguments.cache or self.out / "cache"
         self.train = prepare(arguments.data, "train", label_set, cache)
-        self.test = prepare(arguments.data, "test", label_set, cache)
+        test = prepare(arguments.data, "test", label_set, cache)
+        few = arguments.limit is not None and arguments.limit < len(test)
+        self.test = select(test, np.arange(arguments.limit)) if few else test
 
     @property
     def dense_config(self) -> ModelConfig:
         return dataclasses.replace(self.config, moe_blocks=())
 
     def batches(self, seed: int) -> Batches:
-        enlarge = 2 ** (len(self.config.head.channels) - 1) * self.config.head.output_upsample
-        target = tuple(enlarge * side for side in self.config.grid)
+        target = tuple(self.config.head.enlargement * side for side in self.config.grid)
         rows = np.arange(len(self.train))
         return Batches(self.train, rows, self.config.image_size, target, 8, seed, AugmentConfig())
 
@@ -138,7 +140,7 @@ class Ablation:
             return json.loads(path.read_text())
         model = self.train_form(name, seed)
         form = FORMS[name]
-        found = evaluate(model, limited(self.test, self.arguments.limit), tasks=form.tasks)
+        found = evaluate(model, self.test, tasks=form.tasks)
         row = {"form": name, "seed": seed, "epochs": self.arguments.epochs}
         row |= {
             "miou39": found.get("segmentation", {}).get("miou", ""),
@@ -150,15 +152,6 @@ class Ablation:
         path.write_text(json.dumps(row))
         (self.out / f"{name}-{seed}.pt").unlink(missing_ok=True)
         return row
-
-
-def limited(frames: Frames, limit: int | None) -> Frames:
-    """The first frames of a split."""
-    if limit is None:
-        return frames
-    return Frames(
-        frames.ids[:limit], frames.images[:limit], frames.labels[:limit], frames.depth_mm[:limit]
-    )
 
 
 def record(rows: list[dict], size: tuple[int, int]) -> None:

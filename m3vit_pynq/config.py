@@ -91,6 +91,11 @@ class HeadConfig:
     channels: tuple[int, ...] = (128, 64, 64)
     output_upsample: int = 2
 
+    @property
+    def enlargement(self) -> int:
+        """Results per token, in each direction."""
+        return 2 ** (len(self.channels) - 1) * self.output_upsample
+
 
 @dataclass(frozen=True)
 class ModelConfig:

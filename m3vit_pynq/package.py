@@ -284,7 +284,7 @@ class Package:
 
 
 def _output_shape(config: ModelConfig) -> tuple[int, int]:
-    factor = 2 ** (len(config.head.channels) - 1) * config.head.output_upsample
+    factor = config.head.enlargement
     return config.grid[0] * factor, config.grid[1] * factor
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from m3vit_pynq.cli.options import add_json, at_least, open_package, write_json
+from m3vit_pynq.cli.options import add_json, add_model, at_least, open_package, write_json
 
 #: Where ``--record`` writes unless it is given a file.
 RECORD = Path("benchmarks/results/emulated.csv")
@@ -21,8 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description="Times the emulated board against PyTorch fp32 (where it is installed) on the "
         "same shapes, in turn, and counts the cycles of a frame on every board.",
     )
-    parser.add_argument("--package", help="a .m3vit file or the name of a shipped package")
-    parser.add_argument("--board", help="configuration of the emulated board")
+    add_model(parser)
     parser.add_argument(
         "--source", help="where the frame comes from; default: a photograph if one is installed"
     )

@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from m3vit_pynq.cli.options import add_json, at_least, open_package, write_json
+from m3vit_pynq.cli.options import add_json, add_model, at_least, open_package, write_json
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -24,8 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="camera index, image, folder, video, 'stills', 'street', 'synthetic' or 'auto' "
         "(default: a camera, else photographs of rooms, else generated frames)",
     )  # fmt: skip
-    parser.add_argument("--package", help="a .m3vit file or the name of a shipped package")
-    parser.add_argument("--board", help="configuration of the emulated board")
+    add_model(parser)
     parser.add_argument("--frames", type=at_least(1), default=48, help="default: %(default)s")
     parser.add_argument(
         "--switch-every", type=at_least(0), default=6, metavar="N",

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m3vit_pynq.cli.options import open_package
+from m3vit_pynq.cli.options import add_model, open_package
 
 if TYPE_CHECKING:
     from m3vit_pynq.live import Painter
@@ -33,8 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         help="camera index, image, folder, video, 'stills', 'street', 'synthetic' or 'auto'; "
         "default: %(default)s",
     )  # fmt: skip
-    parser.add_argument("--package", help="a .m3vit file or the name of a shipped package")
-    parser.add_argument("--board", help="configuration of the emulated board")
+    add_model(parser)
     parser.add_argument("--task", help="task to begin with, or 'both'; default: the first")
     parser.add_argument(
         "--mode", default="overlay", help="overlay, 'side by side' or result; default: %(default)s"

@@ -33,6 +33,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as data")
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The options ``--package`` and ``--board``: what runs, and on which configuration."""
+    parser.add_argument("--package", help="a .m3vit file or the name of a shipped package")
+    parser.add_argument("--board", help="configuration of the emulated board")
+
+
 def write_json(path: Path | None, data: dict[str, Any]) -> None:
     """Write figures if a file was asked for."""
     if path is not None:

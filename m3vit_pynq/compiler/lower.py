@@ -321,8 +321,7 @@ def draft(model: QuantisedModel, plan: Plan) -> Candidate:
     image = ImageBuilder()
     lists, names, entries, first = [], [], [], 0
     config = model.config
-    factor = 2 ** (len(config.head.channels) - 1) * config.head.output_upsample
-    pixels = config.grid[0] * config.grid[1] * factor**2
+    pixels = config.grid[0] * config.grid[1] * config.head.enlargement**2
     for index, task in enumerate(config.tasks):
         listing = _TaskLowering(model, index, plan, image).lower()
         lists.append(listing.resolve())

@@ -80,15 +80,12 @@ def student_start(teacher: M3ViT, config: ModelConfig) -> dict[str, Tensor]:
         )
     state = teacher.state_dict()
     kept = kept_blocks(theirs.depth, ours.depth)
-    out = {}
-    for name, value in state.items():
-        if not name.startswith("backbone.blocks."):
-            out[name] = value
-    for index, source in enumerate(kept):
-        prefix = f"backbone.blocks.{source}."
-        for name, value in state.items():
-            if name.startswith(prefix):
-                out[f"backbone.blocks.{index}.{name.removeprefix(prefix)}"] = value
+    ours_too = tuple(f"backbone.blocks.{index}." for index in kept)  # under the same names
+    out = {
+        name: value
+        for name, value in state.items()
+        if name.startswith(ours_too) or not name.startswith("backbone.blocks.")
+    }
     out["backbone.pos_embed"] = resample_grid(state["backbone.pos_embed"], theirs.grid, ours.grid)
     patch = "backbone.patch_embed.proj.weight"
     out[patch] = resample_patches(state[patch], ours.patch_size)

@@ -273,12 +273,11 @@ class Run:
 
     def _batches(self, recipe: TrainConfig, salt: int) -> Batches:
         config = self.setup.config
-        enlarge = 2 ** (len(config.head.channels) - 1) * config.head.output_upsample
 
         def target(size: tuple[int, int]) -> tuple[int, int]:
             if any(side % config.patch_size for side in size):
                 raise ValueError(f"size {size} is no multiple of the patch, {config.patch_size}")
-            return tuple(side // config.patch_size * enlarge for side in size)
+            return tuple(side // config.patch_size * config.head.enlargement for side in size)
 
         stages = [Stage(n, (h, w), target((h, w))) for n, h, w in recipe.sizes]
         return Batches(

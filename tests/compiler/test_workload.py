@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
+from shape_arithmetic import encoder_macs, head_macs
 
 from m3vit_pynq.abi.isa import Opcode
 from m3vit_pynq.analysis.requirements import REQUIREMENTS, requirements_of
@@ -17,32 +16,13 @@ from m3vit_pynq.errors import AcceleratorError
 from m3vit_pynq.reference.machine import Machine
 
 
-def encoder_macs(c):
-    n, d = c.tokens, c.embed_dim
-    attention = n * d * 3 * d + 2 * n * n * d + n * d * d
-    dense = 2 * n * d * c.mlp_ratio * d
-    experts = n * d * c.experts + c.top_k * 2 * n * d * c.expert_hidden
-    routed = len(c.moe_blocks)
-    patches = (n - 1) * 3 * c.patch_size**2 * d
-    return patches + c.depth * attention + (c.depth - routed) * dense + routed * experts
-
-
-def head_macs(c, outputs):
-    pixels, channels = (c.tokens - 1), c.head.channels
-    total = pixels * len(c.head.taps) * c.embed_dim * channels[0]
-    for a, b in itertools.pairwise(channels):
-        pixels *= 4
-        total += pixels * 9 * a * b
-    return total + pixels * channels[-1] * outputs
-
-
 @pytest.mark.parametrize("changes", [{}, {"moe_blocks": ()}, {"top_k": 5}])
 def test_macs_are_those_of_the_model(changes):
     config = get_config("micro", **changes)
     program = made_up_package(config).decoded
     for index, task in enumerate(config.tasks):
         work = task_workload(program, index)
-        assert work.macs == encoder_macs(config) + head_macs(config, task.outputs)
+        assert work.macs == encoder_macs(config, config.top_k) + head_macs(config, task.outputs)
         assert work.frame_bytes == 32 * 48 * 3
         assert work.output_bytes == 16 * 24 * (2 if task.kind == "depth" else 1)
         assert work.dram_bytes == work.weight_bytes + work.frame_bytes + work.output_bytes

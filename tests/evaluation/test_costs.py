@@ -3,9 +3,9 @@
 """Costs of a frame against what the model's shape says."""
 
 import dataclasses
-import itertools
 
 import pytest
+from shape_arithmetic import encoder_macs, head_macs
 
 from m3vit_pynq.abi.isa import Opcode
 from m3vit_pynq.analysis.costs import (
@@ -21,25 +21,6 @@ from m3vit_pynq.compiler import made_up_package
 from m3vit_pynq.config import get_config
 from m3vit_pynq.evaluation.costs import cost_report
 from m3vit_pynq.evaluation.runner import ExpertUsage
-
-
-def encoder_macs(c, experts_per_token):
-    n, d = c.tokens, c.embed_dim
-    attention = n * d * 3 * d + 2 * n * n * d + n * d * d
-    dense = 2 * n * d * c.mlp_ratio * d
-    routed = n * d * c.experts + experts_per_token * 2 * n * d * c.expert_hidden
-    mixed = len(c.moe_blocks)
-    patches = (n - 1) * 3 * c.patch_size**2 * d
-    return patches + c.depth * attention + (c.depth - mixed) * dense + mixed * routed
-
-
-def head_macs(c, outputs):
-    pixels, channels = (c.tokens - 1), c.head.channels
-    total = pixels * len(c.head.taps) * c.embed_dim * channels[0]
-    for a, b in itertools.pairwise(channels):
-        pixels *= 4
-        total += pixels * 9 * a * b
-    return total + pixels * channels[-1] * outputs
 
 
 @pytest.fixture(scope="module")

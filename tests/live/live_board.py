@@ -8,8 +8,8 @@ import threading
 import time
 
 import numpy as np
+from board_identification import identification
 
-from m3vit_pynq.abi import ABI_VERSION, MAGIC
 from m3vit_pynq.errors import SourceError
 from m3vit_pynq.sources import Source
 
@@ -25,14 +25,7 @@ class PlainKernel:
         self.board = board
 
     def __call__(self, arguments, memories):
-        board = self.board
-        outputs = {
-            "magic": MAGIC, "abi_version": ABI_VERSION, "config": board.config_word,
-            "act_lines": board.act_lines, "residual_elements": board.residual_elements,
-            "weight_tile_beats": board.weight_tile_beats, "queue_entries": board.queue_entries,
-            "score_elements": board.score_elements, "error": 0, "error_pc": 0,
-            "cycles_low": 0, "cycles_high": 0,
-        }  # fmt: skip
+        outputs = identification(self.board)
         if arguments["command"] == 1:
             time.sleep(self.SECONDS)
             red, green = np.frombuffer(memories["frame"], np.uint8, 2)

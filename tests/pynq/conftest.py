@@ -9,24 +9,15 @@ import zlib
 import cv2
 import numpy as np
 import pytest
+from board_identification import identification
 
-from m3vit_pynq.abi import ABI_VERSION, MAGIC, isa
+from m3vit_pynq.abi import isa
 from m3vit_pynq.compiler import random_package
 from m3vit_pynq.config import get_config
 from m3vit_pynq.emulator.device import EmulatedDevice
 from m3vit_pynq.errors import AcceleratorError
 from m3vit_pynq.overlay import M3ViTOverlay
 from m3vit_pynq.reference.machine import Machine
-
-
-def identification(board) -> dict[str, int]:
-    return {
-        "magic": MAGIC, "abi_version": ABI_VERSION, "config": board.config_word,
-        "act_lines": board.act_lines, "residual_elements": board.residual_elements,
-        "weight_tile_beats": board.weight_tile_beats, "queue_entries": board.queue_entries,
-        "score_elements": board.score_elements, "error": 0, "error_pc": 0,
-        "cycles_low": 0, "cycles_high": 0,
-    }  # fmt: skip
 
 
 def pattern(frame: bytes, program: bytes, weights: list[bytes], task: int) -> np.ndarray:
