@@ -11,6 +11,9 @@
 //     load_next(...);  fork.branch();
 //     compute(...);    fork.branch();
 //     fork.join();     // time is that of the longest branch
+//
+// A Mark notes when a chunk of weights arrived in its half of the ping-pong, and
+// when the engine computed with it.
 #ifndef M3VIT_CYCLES_H
 #define M3VIT_CYCLES_H
 
@@ -34,6 +37,11 @@ inline uint64_t elapsed() { return 0; }
 struct Fork {
     uint64_t branch() { return 0; }
     void join() {}
+};
+
+struct Mark {
+    void arrived(int) {}
+    void computed(int, uint32_t, bool) {}
 };
 
 #else
@@ -66,9 +74,42 @@ inline Log &log() {
     return records;
 }
 
+// How one chunk of weights passed through the ping-pong; times are cycles since
+// the start of the run.
+struct Passage {
+    uint64_t load_start;
+    uint64_t load_end;
+    uint64_t compute_start;
+    uint64_t compute_end;
+    uint64_t multiply;  // cycles of the computation in which the engine multiplies
+    uint32_t pc;        // of the instruction that computes with the chunk
+    uint32_t expert;    // NO_EXPERT if the weights are no expert's
+    uint32_t second;    // 1 for the second layer of an expert
+    uint32_t half;      // 0 ping, 1 pong
+};
+
+constexpr uint32_t NO_EXPERT = 0xffffffff;
+// More than twenty times what the largest shipped model needs.
+constexpr uint32_t MAX_PASSAGES = 16384;
+
+// One per chunk of the last run, in the order of computation.
+struct PassageLog {
+    Passage entry[MAX_PASSAGES];
+    uint32_t length;
+    uint32_t dropped;  // those that found the log full
+    Passage half[2];   // what lies in each half of the ping-pong
+};
+
+inline PassageLog &passages() {
+    static PassageLog records;
+    return records;
+}
+
 inline void reset() {
     log().length = 0;
     log().elapsed = 0;
+    passages().length = 0;
+    passages().dropped = 0;
 }
 
 inline uint64_t elapsed() { return log().elapsed; }
@@ -128,6 +169,45 @@ public:
 private:
     uint64_t start_;
     uint64_t end_;
+};
+
+// Cycles since the start of the run, in the branch of a Fork that is under way.
+inline uint64_t now() { return log().elapsed + counter().total; }
+
+// Stands where the load of a chunk, or the computation with it, starts; told
+// where it ends. Only looks at the counters.
+class Mark {
+public:
+    Mark() : start_(now()), compute_(counter().compute) {}
+
+    // The weights lie in this half of the ping-pong.
+    void arrived(int half) {
+        Passage &passage = passages().half[half];
+        passage.load_start = start_;
+        passage.load_end = now();
+    }
+
+    // All tokens have met the weights in this half, which now may be overwritten.
+    void computed(int half, uint32_t expert, bool second) {
+        PassageLog &all = passages();
+        if (all.length == MAX_PASSAGES) {
+            ++all.dropped;
+            return;
+        }
+        Passage &passage = all.entry[all.length++];
+        passage = all.half[half];
+        passage.compute_start = start_;
+        passage.compute_end = now();
+        passage.multiply = counter().compute - compute_;
+        passage.pc = counter().pc;
+        passage.expert = counter().opcode == OP_EXPERTS ? expert : NO_EXPERT;
+        passage.second = second ? 1 : 0;
+        passage.half = static_cast<uint32_t>(half);
+    }
+
+private:
+    uint64_t start_;
+    uint64_t compute_;
 };
 
 #endif

@@ -175,8 +175,10 @@ inline void tile_step(const Layer &layer, const Chunk &chunk, int i, int tiles,
     fork.join();
 }
 
-// All tokens of a layer with one chunk of its weights.
-inline void compute_chunk(const Layer &layer, const Chunk &chunk, const WeightTile &weights) {
+// All tokens of a layer with one chunk of its weights, which lie in `half`.
+inline void compute_chunk(const Layer &layer, const Chunk &chunk, const WeightTile &weights,
+                          int half) {
+    cycles::Mark mark;
     const int tiles = static_cast<int>(divide_up(layer.rows, TOKENS_PAR));
 TILES:
     for (int i = 0; i < minimum(tiles, MAX_ROWS / TOKENS_PAR) + 2; ++i) {
@@ -190,16 +192,17 @@ TILES:
                       chip::residual, chip::scores);
         }
     }
+    mark.computed(half, chunk.expert, chunk.second);
 }
 
 // Compute with one half of the ping-pong while the other half is filled.
-inline void chunk_step(const Layer &layer, const Chunk &chunk, const WeightTile &weights,
-                       const Chunk &next, WeightTile &filled, const Beat *weights0,
+inline void chunk_step(const Layer &layer, const Chunk &chunk, const WeightTile &weights, int half,
+                       const Chunk &next, WeightTile &filled, int other, const Beat *weights0,
                        const Beat *weights1, const Beat *weights2, const Beat *weights3) {
     cycles::Fork fork;
-    load_chunk(weights0, weights1, weights2, weights3, next, filled);
+    load_chunk(weights0, weights1, weights2, weights3, next, filled, other);
     const uint64_t loading = fork.branch();
-    compute_chunk(layer, chunk, weights);
+    compute_chunk(layer, chunk, weights, half);
     const uint64_t computing = fork.branch();
     fork.join();
     if (loading > computing) cycles::wait(loading - computing);
@@ -220,7 +223,8 @@ inline void run_layers(const Instruction &in, const Instruction &next, WeightStr
     if (chunk.valid && !stream.primed) {
         cycles::Fork exposed;
         load_chunk(weights0, weights1, weights2, weights3, chunk,
-                   stream.pong ? chip::weights_pong : chip::weights_ping);
+                   stream.pong ? chip::weights_pong : chip::weights_ping,
+                   stream.pong ? PONG : PING);
         cycles::wait(exposed.branch());
         exposed.join();
     }
@@ -233,11 +237,11 @@ CHUNKS:
         Chunk load = after;
         if (!after.valid) load = first_chunk(next, chip::queues);
         if (stream.pong) {
-            chunk_step(layer, chunk, chip::weights_pong, load, chip::weights_ping, weights0,
-                       weights1, weights2, weights3);
+            chunk_step(layer, chunk, chip::weights_pong, PONG, load, chip::weights_ping, PING,
+                       weights0, weights1, weights2, weights3);
         } else {
-            chunk_step(layer, chunk, chip::weights_ping, load, chip::weights_pong, weights0,
-                       weights1, weights2, weights3);
+            chunk_step(layer, chunk, chip::weights_ping, PING, load, chip::weights_pong, PONG,
+                       weights0, weights1, weights2, weights3);
         }
         stream.pong = !stream.pong;
         prefetched = load.valid;

@@ -43,9 +43,9 @@ inline void prefetch(const Instruction &next, WeightStream &stream, const Beat *
     const Chunk chunk = first_chunk(next, chip::queues);
     if (!chunk.valid || stream.primed) return;
     if (stream.pong) {
-        load_chunk(weights0, weights1, weights2, weights3, chunk, chip::weights_pong);
+        load_chunk(weights0, weights1, weights2, weights3, chunk, chip::weights_pong, PONG);
     } else {
-        load_chunk(weights0, weights1, weights2, weights3, chunk, chip::weights_ping);
+        load_chunk(weights0, weights1, weights2, weights3, chunk, chip::weights_ping, PING);
     }
     stream.primed = true;
 }

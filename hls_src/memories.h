@@ -20,6 +20,10 @@ struct WeightTile {
     int8_t gelu[256];
 };
 
+// Names of the two halves for the cycle model.
+constexpr int PING = 0;
+constexpr int PONG = 1;
+
 // TOKENS_PAR rows of tokens as the engine reads them (offset-binary).
 struct TokenTile {
     uint8_t line[TOKENS_PAR][TOKEN_LINES][LINE];

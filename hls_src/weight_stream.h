@@ -68,9 +68,11 @@ LOAD_TABLE:
     cycles::burst(256 / BEAT, 1);
 }
 
+// `half` is the one that `tile` is, for the cycle model.
 inline void load_chunk(const Beat *weights0, const Beat *weights1, const Beat *weights2,
-                       const Beat *weights3, const Chunk &chunk, WeightTile &tile) {
+                       const Beat *weights3, const Chunk &chunk, WeightTile &tile, int half) {
     if (!chunk.valid) return;
+    cycles::Mark mark;
     const int row_beats = 1 + LINE_BEATS * chunk.lines;
     const int first_column = chunk.first_output % LINE;
 LOAD_ROWS:
@@ -88,6 +90,7 @@ LOAD_ROWS:
     }
     cycles::burst(static_cast<uint64_t>(chunk.groups) * row_beats, WEIGHT_PORTS);
     if (chunk.has_table) load_table(weights0, chunk.table, tile.gelu);
+    mark.arrived(half);
 }
 
 }  // namespace m3vit

@@ -295,13 +295,29 @@ class M3ViTDriver(DefaultIP):
         deadline = time.perf_counter() + timeout
         early = self._started + 0.8 * self._expected  # most of a run like the last ones
         time.sleep(max(0.0, min(early, deadline) - time.perf_counter()))
-        pause = 50e-6
+        pause, due = 50e-6, None
+        looked = time.perf_counter()
         while not _ended(self.port.status()):
-            if time.perf_counter() > deadline:
-                raise self._timed_out(time.perf_counter() - self._started)
+            if looked > deadline:
+                raise self._timed_out(looked - self._started)
+            due = looked + pause  # of the next look
             time.sleep(pause)
             pause = min(1.5 * pause, 2e-3)
-        took = time.perf_counter() - self._started
+            looked = time.perf_counter()
+        self._learn(due)
+
+    def _learn(self, due: float | None) -> None:
+        """Correct the expected length of a run by one that was just seen to end.
+
+        The host may have stopped at any moment, for seconds, and that time is
+        not the accelerator's. A run that was over at the first look (`due` is
+        None) says only that the wait was too long; one that was seen busy ended
+        after that, and as far as anybody knows before the next look was due.
+        """
+        if due is None:
+            self._expected *= 0.5
+            return
+        took = due - self._started
         self._expected = took if not self._expected else 0.5 * (took + self._expected)
 
     def _check_error(self) -> None:

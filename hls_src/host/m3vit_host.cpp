@@ -54,6 +54,12 @@ extern "C" const cycles::Record *m3vit_host_records(uint32_t *length) {
     return cycles::log().entry;
 }
 
+extern "C" const cycles::Passage *m3vit_host_passages(uint32_t *length, uint32_t *dropped) {
+    *length = cycles::passages().length;
+    *dropped = cycles::passages().dropped;
+    return cycles::passages().entry;
+}
+
 // Both forms of the matrix engine, for the test that they agree.
 extern "C" void m3vit_host_matrix_group(const uint8_t *tokens, const int8_t *weights, int lines,
                                         int lanes, int32_t *acc) {

@@ -12,7 +12,7 @@ import numpy as np
 
 from m3vit_pynq.abi.boards import BOARDS, Board
 from m3vit_pynq.abi.registers import Command
-from m3vit_pynq.emulator.hostlib import CycleRecord, HostLibrary, build
+from m3vit_pynq.emulator.hostlib import CycleRecord, HostLibrary, PassageLog, build
 from m3vit_pynq.errors import AcceleratorError, CapacityError
 from m3vit_pynq.package import Package
 from m3vit_pynq.sources.frames import as_rgb, resized
@@ -28,10 +28,13 @@ class FrameCycles:
         Cycles from start to done.
     records : tuple of CycleRecord
         One for every instruction.
+    passages : PassageLog
+        One record for every chunk of weights.
     """
 
     total: int
     records: tuple[CycleRecord, ...]
+    passages: PassageLog = field(default_factory=PassageLog)
 
     @property
     def bytes(self) -> int:
@@ -105,7 +108,7 @@ def _run(library: HostLibrary, package: Package, name: str, frame: np.ndarray) -
     if outputs["error"]:
         raise AcceleratorError(outputs["error"], outputs["error_pc"])
     total = outputs["cycles_low"] | outputs["cycles_high"] << 32
-    return FrameCycles(total, tuple(library.cycles()))
+    return FrameCycles(total, tuple(library.cycles()), library.passages())
 
 
 def count_on_boards(package: Package, image: np.ndarray) -> dict[str, BoardCycles]:

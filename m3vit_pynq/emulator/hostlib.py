@@ -16,48 +16,26 @@ import numpy as np
 
 from m3vit_pynq.abi import isa
 from m3vit_pynq.abi.boards import BEAT, LINE
-from m3vit_pynq.abi.isa import Instruction, Opcode
+from m3vit_pynq.abi.isa import Instruction
 from m3vit_pynq.abi.registers import ARGUMENTS, WEIGHT_PORTS
+from m3vit_pynq.emulator.cycle_records import (
+    CycleRecord,
+    Passage,
+    PassageLog,
+    RawPassage,
+    RawRecord,
+)
 from m3vit_pynq.emulator.hostbuild import BuildError, build
 
-__all__ = ["BuildError", "CycleRecord", "HostLibrary", "QueueView", "build"]
-
-
-class _Record(ctypes.Structure):
-    _fields_ = [
-        ("total", ctypes.c_uint64), ("compute", ctypes.c_uint64), ("load", ctypes.c_uint64),
-        ("stall", ctypes.c_uint64), ("bytes", ctypes.c_uint64), ("pc", ctypes.c_uint32),
-        ("opcode", ctypes.c_uint32),
-    ]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class CycleRecord:
-    """Modelled cycles of one instruction.
-
-    Attributes
-    ----------
-    pc : int
-        Absolute index of the instruction in the program.
-    total : int
-        Cycles from its start to its end.
-    compute : int
-        Cycles in which the matrix engine multiplies.
-    load : int
-        Cycles in which weights or tables arrive.
-    stall : int
-        Cycles in which computation waits for them.
-    bytes : int
-        Bytes moved from and to DRAM.
-    """
-
-    pc: int
-    opcode: Opcode
-    total: int
-    compute: int
-    load: int
-    stall: int
-    bytes: int
+__all__ = [
+    "BuildError",
+    "CycleRecord",
+    "HostLibrary",
+    "Passage",
+    "PassageLog",
+    "QueueView",
+    "build",
+]
 
 
 @dataclass(frozen=True)
@@ -104,7 +82,8 @@ class HostLibrary:
             ctypes.c_char_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_uint32,
             *[ctypes.c_void_p] * WEIGHT_PORTS, ctypes.c_uint32,
         ]  # fmt: skip
-        self._library.m3vit_host_records.restype = ctypes.POINTER(_Record)
+        self._library.m3vit_host_records.restype = ctypes.POINTER(RawRecord)
+        self._library.m3vit_host_passages.restype = ctypes.POINTER(RawPassage)
         self._map_memories()
 
     def _map_memories(self) -> None:
@@ -227,10 +206,10 @@ class HostLibrary:
         """Modelled cycles of every instruction of the last run or step."""
         length = ctypes.c_uint32()
         records = self._library.m3vit_host_records(ctypes.byref(length))
-        return [
-            CycleRecord(
-                pc=r.pc, opcode=Opcode(r.opcode), total=r.total, compute=r.compute, load=r.load,
-                stall=r.stall, bytes=r.bytes,
-            )
-            for r in (records[i] for i in range(length.value))
-        ]  # fmt: skip
+        return [CycleRecord.of(records[i]) for i in range(length.value)]
+
+    def passages(self) -> PassageLog:
+        """How every chunk of weights of the last run or step passed through the ping-pong."""
+        length, dropped = ctypes.c_uint32(), ctypes.c_uint32()
+        records = self._library.m3vit_host_passages(ctypes.byref(length), ctypes.byref(dropped))
+        return PassageLog(tuple(Passage.of(records[i]) for i in range(length.value)), dropped.value)

@@ -7,6 +7,7 @@
 * `registers` : the register file, and every access of a frame
 * `program` : the instructions in words, and the program as a map
 * `timeline` : a frame cycle by cycle: engine, weights, waiting
+* `pingpong` : the weight memories chunk by chunk, down to single experts
 * `pathways` : which experts the tokens took, and how two tasks differ
 * `costs` : cycles and bytes by kind of layer, stages of a frame, boards
 
@@ -33,6 +34,7 @@ from m3vit_pynq.pictures.pathways import (
     expert_picture,
     load_picture,
 )
+from m3vit_pynq.pictures.pingpong import Wait, pingpong_timeline, waits
 from m3vit_pynq.pictures.program import (
     describe,
     part_with_experts,
@@ -55,6 +57,7 @@ __all__ = [
     "Comparison",
     "Span",
     "Table",
+    "Wait",
     "board_table",
     "compare",
     "comparison_picture",
@@ -70,6 +73,7 @@ __all__ = [
     "kind_of",
     "load_picture",
     "part_with_experts",
+    "pingpong_timeline",
     "program_map",
     "program_rows",
     "program_table",
@@ -80,4 +84,5 @@ __all__ = [
     "stage_bars",
     "stage_lanes",
     "traffic_table",
+    "waits",
 ]

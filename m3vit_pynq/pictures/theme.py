@@ -108,6 +108,12 @@ def key(axes: Axes, entries: dict[str, str], **place: object) -> None:
     )  # fmt: skip
 
 
+def towards_card(colour: str, share: float) -> str:
+    """A colour mixed with that of the card: 0 leaves it as it is, 1 is the card."""
+    pairs = zip(bytes.fromhex(colour[1:]), bytes.fromhex(CARD[1:]), strict=True)
+    return "#" + bytes(round((1 - share) * a + share * b) for a, b in pairs).hex()
+
+
 def ink_on(colour: str | np.ndarray) -> str:
     """Black or white text, whichever reads better on a colour (WCAG contrast)."""
     if isinstance(colour, str):

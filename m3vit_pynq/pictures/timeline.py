@@ -5,7 +5,8 @@
 Drawn from the records of the cycle counter, one for every instruction. A
 record says how many of its cycles the engine multiplied, how many weights
 arrived, and how many were spent waiting for them; not at which moment, so a
-lane is filled by that share over the whole instruction.
+lane is filled by that share over the whole instruction. `pingpong` draws the
+moments.
 """
 
 from __future__ import annotations
