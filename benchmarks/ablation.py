@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the mixture buys: dense, single-task, one shared router, one router per task.
 
-    python benchmarks/ablation.py --data NYUV2 --start vit_s14.onnx --out runs/ablation
+    python benchmarks/ablation.py --data NYUV2 --out OUT --trunk checkpoints/small-dense.pt
+    python benchmarks/ablation.py --data NYUV2 --out OUT --start vit_s14.onnx
 
-The backbone of ``small`` at a smaller input. A dense two-task *trunk* is trained
-once from the start weights. From it, per seed, every form goes on with as many
-steps per task and the same recipe: dense on both tasks (both each step, and in
-turn), dense on one task, M³ViT with one router for both tasks and with one
-router each (both upcycled from the trunk, tasks in turn). Then: accuracy on the
-test split, and the cosine between the two tasks' gradients on shared weights.
+The backbone of ``small`` at a smaller input. The dense two-task *trunk* is one that
+was trained before, or is trained once from the start weights. From it, per seed,
+every form goes on with as many steps per task and the same recipe: dense on both
+tasks (both each step, and in turn), dense on one task, M³ViT with one router for
+both tasks and with one router each (both upcycled from the trunk, tasks in turn).
+Then: accuracy on the test split, and the cosine between the two tasks' gradients on
+shared weights.
 
 Every finished form leaves a file in ``--out`` and is not run again. Rows go to
 ``results/ablation.csv`` with ``--record``.
@@ -35,9 +37,10 @@ from m3vit_pynq.config import ModelConfig, get_config
 from m3vit_pynq.training.augment import AugmentConfig
 from m3vit_pynq.training.conflict import gradient_conflict
 from m3vit_pynq.training.dataset import Batches, prepare
+from m3vit_pynq.training.distil import load_teacher
 from m3vit_pynq.training.evaluate import evaluate, resize_images
 from m3vit_pynq.training.model import M3ViT
-from m3vit_pynq.training.pretrained import load_start
+from m3vit_pynq.training.pretrained import load_start, resample_grid
 from m3vit_pynq.training.settings import TrainConfig
 from m3vit_pynq.training.split import select
 from m3vit_pynq.training.trainer import Trainer
@@ -93,13 +96,16 @@ class Ablation:
 
     def recipe(self, seed: int, **changes: object) -> TrainConfig:
         base = TrainConfig(
-            epochs=self.arguments.epochs, lr_backbone=8e-5, layer_decay=0.8, warmup_steps=50,
+            epochs=self.arguments.epochs, lr_backbone=8e-5 * self.arguments.lr_factor,
+            lr_heads=1e-3 * self.arguments.lr_factor, layer_decay=0.8, warmup_steps=50,
             start_lr=0.1, hold=0.2, ema=0.98, workers=self.arguments.workers, seed=seed,
         )  # fmt: skip
         return dataclasses.replace(base, **changes)
 
     def trunk(self) -> M3ViT:
         """The dense two-task model that every form goes on from."""
+        if self.arguments.trunk:
+            return self._resized(load_teacher(self.arguments.trunk))
         torch.manual_seed(0)
         model = M3ViT(self.dense_config)
         model.load_state_dict(load_start(self.arguments.start, self.dense_config), strict=False)
@@ -108,6 +114,15 @@ class Ablation:
         trainer.resume()
         trainer.run()
         return trainer.average
+
+    def _resized(self, trained: M3ViT) -> M3ViT:
+        """A trained dense model with positions for the tokens of this input."""
+        weights = trained.state_dict()
+        name = "backbone.pos_embed"
+        weights[name] = resample_grid(weights[name], trained.config.grid, self.config.grid)
+        model = M3ViT(self.dense_config)
+        model.load_state_dict(weights)
+        return model
 
     def train_form(self, name: str, seed: int) -> M3ViT:
         """Train one form from the trunk; the averaged weights."""
@@ -177,12 +192,15 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--start", type=Path, required=True, help="DINOv2-shaped weights")
+    begin = parser.add_mutually_exclusive_group(required=True)
+    begin.add_argument("--trunk", type=Path, help="dense.pt of `small` to go on from")
+    begin.add_argument("--start", type=Path, help="DINOv2-shaped weights to train a trunk from")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--size", type=int, nargs=2, default=(112, 154), metavar=("H", "W"))
     parser.add_argument("--trunk-epochs", type=int, default=6)
     parser.add_argument("--epochs", type=int, default=4, help="of a form, per task")
+    parser.add_argument("--lr-factor", type=float, default=1.0, help="on every form's rates")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--limit", type=int, help="test frames")

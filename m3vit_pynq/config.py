@@ -249,11 +249,11 @@ def get_config(name: str, **changes) -> ModelConfig:
 
 
 register(
-    # Eight of the blocks of `small`, from which it is distilled, on 12 x 16 patches.
+    # Ten of the blocks of `small`, from which it is distilled, on 12 x 16 patches.
     ModelConfig(
-        name="tiny", image_size=(240, 320), patch_size=20, embed_dim=384, depth=8, heads=6,
-        experts=16, top_k=4, expert_hidden=384, tasks=NYUD_TASKS, moe_blocks=alternate(8),
-        head=HeadConfig(taps=(5, 7)),
+        name="tiny", image_size=(240, 320), patch_size=20, embed_dim=384, depth=10, heads=6,
+        experts=16, top_k=4, expert_hidden=384, tasks=NYUD_TASKS, moe_blocks=alternate(10),
+        head=HeadConfig(taps=(7, 9)),
     )
 )  # fmt: skip
 _TINY = register(

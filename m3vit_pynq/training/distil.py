@@ -94,16 +94,29 @@ def student_start(teacher: M3ViT, config: ModelConfig) -> dict[str, Tensor]:
 
 
 class Teacher:
-    """Runs the teacher on the student's views and compares."""
+    """Runs the teacher on the student's views and compares.
 
-    def __init__(self, model: M3ViT, config: DistilConfig | None = None) -> None:
+    Parameters
+    ----------
+    grid : tuple of int, optional
+        Token grid on which the teacher looks at a view; its own by default. On the
+        student's grid it costs less than the student's step, not more.
+    """
+
+    def __init__(
+        self,
+        model: M3ViT,
+        config: DistilConfig | None = None,
+        grid: tuple[int, int] | None = None,
+    ) -> None:
         self.model, self.config = model, config or DistilConfig()
+        self.grid = grid or model.config.grid
 
     def see(
         self, images: Tensor, task: str | Sequence[str] | None
     ) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
         """Outputs and taps of the teacher for uint8 ``images`` of any size."""
-        size = self.model.config.image_size
+        size = tuple(side * self.model.config.patch_size for side in self.grid)
         taps: dict[str, list[Tensor]] = {}
         with torch.no_grad():
             if tuple(images.shape[-2:]) != size:
@@ -154,8 +167,7 @@ class Teacher:
 
     def _direction(self, grid: tuple[int, ...], ours: Tensor, theirs: Tensor) -> Tensor:
         """One minus the cosine between normalised tokens, on the student's grid."""
-        rows, columns = self.model.config.grid
-        image = theirs.float().transpose(1, 2).unflatten(2, (rows, columns))
+        image = theirs.float().transpose(1, 2).unflatten(2, self.grid)
         image = F.interpolate(image, size=grid, mode="bilinear", align_corners=False)
         wanted = F.layer_norm(image.flatten(2).transpose(1, 2), ours.shape[-1:])
         given = F.layer_norm(ours.float(), ours.shape[-1:])

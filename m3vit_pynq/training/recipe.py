@@ -32,8 +32,8 @@ SMALL_MOE = dataclasses.replace(
 )  # fmt: skip
 #: `tiny`, taught by the dense `small`.
 TINY_DENSE = dataclasses.replace(
-    DENSE, epochs=25, lr_backbone=8e-5, layer_decay=0.85, class_balance=0.25, final_lr=0.03,
-    ema=0.997, warmup_steps=100, sizes=((4, 180, 240),),
+    DENSE, epochs=38, lr_backbone=8e-5, layer_decay=0.85, class_balance=0.25, final_lr=0.03,
+    ema=0.997, warmup_steps=100, sizes=((14, 180, 240),),
 )  # fmt: skip
 TINY_MOE = dataclasses.replace(SMALL_MOE, epochs=3, layer_decay=0.85)
 

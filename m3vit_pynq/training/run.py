@@ -98,8 +98,9 @@ class Setup:
     @property
     def origin(self) -> dict[str, str | None]:
         """Where the weights come from, by file name."""
+        begin = self.teacher or self.start
         return {
-            "start": self.start.name if self.start else "random",
+            "start": begin.name if begin else "random",
             "teacher": self.teacher.name if self.teacher else None,
         }
 
@@ -123,7 +124,9 @@ class Run:
         self.setup, self.ranks = setup, ranks or Ranks()
         if setup.start is not None and not setup.start.is_file():
             raise FileNotFoundError(f"{setup.start}: no such file to start from")
-        self.teacher = Teacher(load_teacher(setup.teacher)) if setup.teacher else None
+        self.teacher = None
+        if setup.teacher:
+            self.teacher = Teacher(load_teacher(setup.teacher), grid=setup.config.grid)
         with self.ranks.first_before_others():
             self.frames = prepare(setup.data, "train", setup.label_set, setup.cache)
         self.rows, self.kept_back = training_rows(self.frames, setup.held_out)

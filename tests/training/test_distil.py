@@ -158,6 +158,18 @@ def test_a_teacher_has_nothing_to_say_to_itself(teacher, micro_dense, size):
             assert abs(value.item()) < 1e-4
 
 
+def test_a_teacher_looks_on_the_grid_that_it_is_given(teacher, micro_dense):
+    """It then agrees with itself on views of that grid, and on its own grid it does not."""
+    images = _images(24, 40)  # 3 x 5 patches; its own grid has 4 x 6
+    taps: dict = {}
+    with torch.no_grad():
+        outputs = teacher(images, None, taps)
+    on_it = Teacher(teacher, grid=(3, 5)).losses(micro_dense, images, outputs, taps, None)
+    on_its_own = Teacher(teacher).losses(micro_dense, images, outputs, taps, None)
+    assert all(abs(value.item()) < 1e-4 for value in on_it.values())
+    assert all(value.item() > 1e-3 for value in on_its_own.values())
+
+
 def test_only_the_tasks_of_the_step_are_taught(teacher, micro):
     student = _model(micro)
     images = _images()
