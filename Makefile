@@ -74,12 +74,13 @@ test-training: $(VENV)/.train
 live: $(VENV)/.demo
 	$(VENV)/bin/m3vit-pynq live $(LIVE_ARGS)
 
-# The live notebook in a real browser: on the current JupyterLab, and on that of the boards' images.
+# The live notebooks in a real browser: on the current JupyterLab and Voilà, and on those of the boards' images.
 BROWSER_LABS ?= 4 3
-LAB4 = 'jupyterlab>=4,<5' 'ipywidgets>=8,<9'
-LAB3 = 'jupyterlab==3.4.4' 'ipywidgets==7.7.1' 'jupyterlab-widgets==1.1.1' 'jupyter-server<2' 'notebook<7'
+LAB4 = 'jupyterlab>=4,<5' 'ipywidgets>=8,<9' 'voila>=0.5,<0.6'
+LAB3 = 'jupyterlab==3.4.4' 'ipywidgets==7.7.1' 'jupyterlab-widgets==1.1.1' 'jupyter-server<2' 'notebook<7' \
+	'voila==0.3.6' 'nbconvert==6.5.0'
 
-.venv-lab%/.ready: setup.cfg setup.py pyproject.toml
+.venv-lab%/.ready: setup.cfg setup.py pyproject.toml Makefile
 	@python=$$($(FIND_PYTHON)) && { test -x .venv-lab$*/bin/python || $$python -m venv .venv-lab$*; }
 	.venv-lab$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip<26' 'setuptools>=64,<70' wheel
 	.venv-lab$*/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation \

@@ -113,6 +113,8 @@ function makeCamera(model) {
   const sheet = document.createElement("canvas");
   let stream = null;
   let opening = false;
+  let wanted = false; // a picture that is not on its way yet
+  let taken = -1; // when in the video the last picture was
 
   const say = (content, buffers) => model.send({ type: "camera", ...content }, undefined, buffers);
 
@@ -160,12 +162,27 @@ function makeCamera(model) {
   };
 
   const grab = () => {
-    if (stream === null || !video.videoWidth) return;
+    if (wanted) return;
+    wanted = true;
+    take();
+  };
+
+  const take = () => {
+    if (stream === null || !video.videoWidth) {
+      wanted = false;
+      return;
+    }
+    if (video.currentTime === taken) {
+      setTimeout(take, 10); // no picture is sent twice
+      return;
+    }
+    taken = video.currentTime;
     sheet.width = video.videoWidth;
     sheet.height = video.videoHeight;
     sheet.getContext("2d").drawImage(video, 0, 0);
     sheet.toBlob(
       async (blob) => {
+        wanted = false;
         if (blob !== null) say({ frame: true }, [await blob.arrayBuffer()]);
       },
       "image/jpeg",

@@ -3,13 +3,15 @@
 """The camera of the computer whose browser shows the notebook.
 
 The page opens its camera (`getUserMedia`) and sends one JPEG whenever a frame
-is asked for, so that nothing piles up. Browsers allow that on pages from
-``https`` and from ``localhost`` only.
+is asked for; the next one is asked for when that has come, so that nothing piles
+up. Browsers allow that on pages from ``https`` and from ``localhost`` only.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import cv2
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds for a person to allow the camera, and for a frame after that.
 FIRST_TIMEOUT, TIMEOUT = 60.0, 5.0
+#: Seconds after which a frame that was asked for counts as lost.
+LOST = 2.0
 
 _PROBLEMS = {
     "insecure": "this browser gives its camera only to pages from https or localhost. Open the "
@@ -55,6 +59,8 @@ class BrowserCamera(Mailbox):
             scene="indoor", ask=self._grab,
         )  # fmt: skip
         self._picture = picture
+        self._asking = threading.Lock()
+        self._asked = float("-inf")
         picture.handle("camera", self._received)
         self.greet()
 
@@ -62,11 +68,27 @@ class BrowserCamera(Mailbox):
         """Ask the page, which may just have appeared, to open its camera."""
         self._picture.send({"type": "camera", "on": True})
 
+    @property
+    def refused(self) -> bool:
+        """Whether the page said that no frame will come; without, it may only be slow."""
+        return bool(self._problem)
+
     def _grab(self) -> None:
+        """Ask for a frame, unless one is on its way."""
+        with self._asking:
+            now = time.monotonic()
+            if now - self._asked < LOST:
+                return
+            self._asked = now
         self._picture.send({"type": "grab"})
+
+    def _answered(self) -> None:
+        with self._asking:
+            self._asked = float("-inf")
 
     def _received(self, content: dict, buffers: list) -> None:
         """What the page says about its camera."""
+        self._answered()
         if "error" in content:
             name = str(content["error"])
             text = f"the camera of this browser cannot be used: {content.get('text', name)}"

@@ -185,6 +185,17 @@ class LiveSession:
             self._feed.freeze(self._frozen)
         self._notify()
 
+    @property
+    def settled(self) -> bool:
+        """Whether the frame is frozen and all its results are there: nothing new comes."""
+        with self.changed:
+            moment, frozen, tasks = self.moment, self._frozen, self._tasks
+        if frozen is None or moment is None:
+            return False
+        return set(moment.shots) == set(tasks) and all(
+            shot.frame is frozen for shot in moment.shots.values()
+        )
+
     # State.
 
     @property

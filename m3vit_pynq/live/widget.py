@@ -257,7 +257,7 @@ class LiveView(ipywidgets.VBox):
         self.close()
 
     def wait(self, frames: int = 1, timeout: float = 60.0) -> Moment:
-        """Block until so many more results were shown; for scripts and tests.
+        """Block until so many more results were shown, or all of a frozen frame; for scripts.
 
         Raises
         ------
@@ -267,13 +267,13 @@ class LiveView(ipywidgets.VBox):
         moment, deadline = self.session.moment, time.monotonic() + timeout
         number = moment.number if moment is not None else 0
         target = number + frames
-        while number < target:
+        while number < target and not self.session.settled:
             moment = self.session.wait(number, max(0.0, deadline - time.monotonic()))
             if moment is None:
                 status = self.session.status
                 raise M3ViTError(f"no new picture: {status.state}. {status.text}".rstrip(". "))
             number = moment.number
-        return moment
+        return self.session.moment
 
     def picture(self) -> np.ndarray:
         """What is shown now, with legend and scale, as uint8 RGB [height, width, 3]."""

@@ -87,8 +87,7 @@ def test_notebook_is_stored_with_its_results(path):
     pictures = [
         o for o in outputs(notebook) if {"image/png", "image/jpeg"} & set(o.get("data", ()))
     ]
-    widgets = notebook.metadata.get("widgets")
-    assert pictures or widgets
+    assert pictures
     for expected in EXPECTED.get(path.stem, ()):
         assert expected in text_of(notebook)
     assert path.stat().st_size < 1_500_000

@@ -19,7 +19,12 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome
 _FLAGS = (
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--force-color-profile=srgb",
+    # A synthetic camera, which may be used without asking.
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 )  # fmt: skip
+
+#: Seconds for the browser to start.
+START_TIMEOUT = 120.0
 
 
 def find_chromium() -> str:
@@ -40,7 +45,9 @@ def chromium() -> Iterator[Browser]:
     # The sandbox of Chromium refuses to work for root, which is what CI runs as.
     flags = [*_FLAGS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=flags)
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(), args=flags, timeout=1e3 * START_TIMEOUT
+        )
         try:
             yield browser
         finally:

@@ -11,14 +11,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from chromium import chromium
-from live_notebook import OPENED, Live, open_notebook
+from failures import keep
+from live_notebook import Live, open_notebook
 from playwright.sync_api import Browser
 
 from m3vit_pynq.compiler import random_package
 from m3vit_pynq.config import get_config
+
+#: Seconds for a test with its fixtures: more than the limits of what it waits for, on a busy
+#: computer, and an end in any case.
+TIMEOUT = 900
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(TIMEOUT))
 
 
 def pytest_report_header() -> str:
@@ -50,6 +64,5 @@ def live(
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Iterator[None]:
     report = yield
     if report.failed:
-        kept = [name for live in OPENED for name in live.keep(item.name)]
-        report.sections.append(("what the browser showed", "\n".join(kept)))
+        report.sections.append(("what the browser showed", "\n".join(keep(item.name))))
     return report

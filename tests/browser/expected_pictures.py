@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import cv2
 import numpy as np
 
 from m3vit_pynq.package import Package
@@ -56,6 +57,16 @@ def depth_colours(millimetres: np.ndarray) -> np.ndarray:
     place = np.clip(nearness, 0, 1) * (len(_MAGMA) - 1)
     stops = np.arange(len(_MAGMA))
     return np.stack([np.interp(place, stops, channel) for channel in _MAGMA.T], axis=-1)
+
+
+def depth_share(colours: np.ndarray) -> float:
+    """Share of some colours, or of a picture's, that are those of a distance; not the cross."""
+    colours = np.asarray(colours)
+    if colours.ndim == 3:
+        colours = cv2.resize(colours, (24, 16), interpolation=cv2.INTER_AREA).reshape(-1, 3)
+    ramp = depth_colours(np.geomspace(1000 * _NEAR, 1000 * _FAR, 256))
+    away = np.linalg.norm(ramp[:, None] - colours, axis=-1).min(axis=0)
+    return float((away < 25).mean())
 
 
 def class_colours(ids: np.ndarray, colours: Mapping[int, tuple[int, int, int]]) -> np.ndarray:

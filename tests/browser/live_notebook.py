@@ -4,20 +4,18 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
 from expected_pictures import specified
+from failures import keep, watched
+from jupyter_process import ROOT
 from kernel_client import Kernel
-from lab_server import ROOT, LabServer
+from lab_server import LabServer
 from live_page import LivePage
 from playwright.sync_api import Browser
 
@@ -25,11 +23,6 @@ from m3vit_pynq.package import Package
 from m3vit_pynq.sources import open_source
 
 SHIPPED = ROOT / "m3vit_pynq" / "weights" / "small.m3vit"
-
-#: Where screenshots of failures go, for this JupyterLab.
-FAILURES = Path(os.environ.get("M3VIT_BROWSER_OUT", ROOT / "build" / "browser")) / (
-    f"lab-{version('jupyterlab')}"
-)
 
 #: A source that never changes, and how the notebook names it.
 STILL = "still.png"
@@ -39,9 +32,6 @@ VIEW = (
     "[value for name, value in list(globals().items()) "
     "if type(value).__name__ == 'LiveView' and not name.startswith('_')][0]"
 )
-
-#: What is open now, for the report of a failure.
-OPENED: list[Live] = []
 
 
 @dataclass
@@ -54,7 +44,7 @@ class Live:
         What the specification makes of the picture `STILL`.
     """
 
-    lab: LabServer
+    server: LabServer
     page: LivePage
     kernel: Kernel | None
     package: Package
@@ -64,17 +54,9 @@ class Live:
         """Change the source, as a program does."""
         self.kernel.run(f"{VIEW}.source = {source!r}")
 
-    def keep(self, name: str) -> list[str]:
-        """Keep what helps to understand a failure; names of the files."""
-        base = FAILURES / re.sub(r"\W+", "-", name).strip("-")
-        try:
-            kept = self.page.keep(base)
-        except Exception as error:  # whatever the browser's state is, the report goes on
-            kept = [f"no screenshot: {error}"]
-        log = base.with_suffix(".lab.log")
-        log.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(self.lab.log, log)
-        return [str(path) for path in (*kept, log)]
+    def results(self) -> int:
+        """How many results the kernel has had shown, whoever looked."""
+        return int(self.kernel.ask(f"{VIEW}.session.moment.number"))
 
 
 def _still(package: Package, folder: Path) -> np.ndarray:
@@ -94,12 +76,11 @@ def open_notebook(browser: Browser, folder: Path, file: Path | None) -> Iterator
         expected = specified(package, _still(package, lab.notebooks))
         page = LivePage(browser, lab)
         live = Live(lab, page, None, package, expected)
-        OPENED.append(live)
         try:
-            _run(live)
-            yield live
+            with watched(live):
+                _run(live)
+                yield live
         finally:
-            OPENED.remove(live)
             live.page.page.close()
             if live.kernel is not None:
                 live.kernel.close()
@@ -111,7 +92,7 @@ def _run(live: Live) -> None:
         live.page.run_all_but_last()
         live.page.wait_for_picture()
     except Exception as error:
-        kept = "\n".join(live.keep("start"))
+        kept = "\n".join(keep("start"))
         raise AssertionError(f"the notebook shows no live picture: {error}\n{kept}") from error
-    live.kernel = Kernel(live.lab.connection_file())
+    live.kernel = Kernel(live.server.connection_file())
     live.show(STILL)

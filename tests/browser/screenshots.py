@@ -16,9 +16,11 @@ import tempfile
 from pathlib import Path
 
 from chromium import chromium
-from lab_server import ROOT, LabServer
-from live_page import LivePage, until
+from jupyter_process import ROOT
+from lab_server import LabServer
+from live_page import LivePage
 from playwright.sync_api import Browser
+from view_page import until
 
 #: Width and height of the page, in CSS pixels.
 SIZE = (1400, 1400)

@@ -5,31 +5,26 @@
 from __future__ import annotations
 
 import base64
-import time
 
 import cv2
 import numpy as np
 import pytest
-from expected_pictures import KNOWN, agreement, class_colours, depth_colours, from_hex
-from live_notebook import STILL, VIEW, Live
-from live_page import LivePage, until
+from expected_pictures import (
+    KNOWN,
+    agreement,
+    class_colours,
+    depth_colours,
+    depth_share,
+    from_hex,
+)
+from live_notebook import VIEW, Live
+from view_page import until
+from watching import LATE, PLACES, THREADS, constant, goes_on, show_alone
 
 from m3vit_pynq.labels import get_label_set
 
 #: Without the shipped model, which is slow on an emulated board.
 quick = pytest.mark.parametrize("live", ["made_up"], indirect=True, scope="module")
-
-#: Pictures of the old task that may still be drawn after a click.
-LATE = 10
-
-#: Seconds for which a picture that must not change is watched.
-WATCH = 1.5
-
-#: Threads of live views: of the package's, all but that of the emulated board.
-THREADS = (
-    "sorted(t.name for t in __import__('threading').enumerate() "
-    "if t.name.startswith('m3vit') and not t.name.startswith('m3vit-fabric'))"
-)
 
 
 def segmentation(live: Live) -> np.ndarray:
@@ -57,17 +52,6 @@ def distances(live: Live) -> np.ndarray:
 def halves(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     middle = pixels.shape[1] // 2
     return pixels[:, : middle - 2], pixels[:, middle + 2 :]
-
-
-def show_alone(live: Live, task: str, source: str = STILL) -> None:
-    """Bring the page into a known state: running, results without the frame."""
-    page = live.page
-    live.show(source)  # this also ends freezing
-    if page.state() not in ("running", "frozen"):
-        page.click("start")
-    page.choose("mode", "result")
-    page.choose_task(task)
-    until(lambda: page.state() == "running", "running")
 
 
 def test_each_task_shows_what_the_specification_says(live: Live) -> None:
@@ -99,39 +83,17 @@ def test_a_click_changes_the_task_within_a_few_pictures(live: Live) -> None:
     page = live.page
     show_alone(live, "segmentation", "synthetic")
     until(lambda: page.legend() and not page.text("scale").strip(), "classes")
-    places = [(y, x) for y in (0.15, 0.3, 0.7, 0.85) for x in (0.15, 0.3, 0.7, 0.85)]
-    page.record(places)
+    page.record(PLACES)
     until(lambda: len(page.shown()) > 5, "pictures")
-    number = len(page.shown())
     page.choose_task("depth")
+    number = page.shown_at_click()
     until(lambda: len(page.shown()) > number + 2 * LATE, "pictures after the click")
     shown = page.shown()
     serials = [serial for serial, _ in shown]
     assert serials == sorted(set(serials)), "pictures came twice or out of order"
-    # The cross and its label may cover some of the places.
-    deep = [np.mean([is_magma(colour) for colour in colours]) for _, colours in shown]
+    deep = [depth_share(colours) for _, colours in shown]
     assert max(deep[:number]) < 0.5, "distances before the click"
     assert min(deep[number + LATE :]) > 0.7, "classes long after the click"
-
-
-def is_magma(colour: list[int]) -> bool:
-    """Whether a colour is one of the depth map, for any distance."""
-    ramp = depth_colours(np.geomspace(700, 8000, 256))
-    return bool(np.linalg.norm(ramp - colour, axis=1).min() < 25)
-
-
-def constant(page: LivePage, view: int = 0) -> bool:
-    """Whether the picture is the same for a while."""
-    serial, before = page.serial(view), page.pixels(view)
-    time.sleep(WATCH)
-    return page.serial(view) == serial and np.array_equal(page.pixels(view), before)
-
-
-def goes_on(page: LivePage, view: int = 0) -> None:
-    """Wait until the picture has changed twice."""
-    for _ in range(2):
-        before = page.pixels(view)
-        until(lambda old=before: not np.array_equal(page.pixels(view), old), "another picture")
 
 
 def test_stop_and_start(live: Live) -> None:
@@ -159,19 +121,13 @@ def test_a_frozen_frame_can_change_its_task(live: Live) -> None:
     until(lambda: constant(page), "a picture that stays")
     classes = page.pixels()
     page.choose_task("depth")
-    until(lambda: is_magma_everywhere(page.pixels()), "distances of the frozen frame")
+    until(lambda: depth_share(page.pixels()) > 0.9, "distances of the frozen frame")
     until(lambda: constant(page), "a picture that stays")
     page.choose_task("segmentation")
     until(lambda: np.array_equal(page.pixels(), classes), "the same classes as before")
     page.click("freeze")
     until(lambda: page.state() == "running", "running again")
     goes_on(page)
-
-
-def is_magma_everywhere(pixels: np.ndarray) -> bool:
-    """Whether nearly all colours are those of the depth map; the cross is not."""
-    small = cv2.resize(pixels, (24, 16), interpolation=cv2.INTER_AREA).reshape(-1, 3)
-    return np.mean([is_magma(colour) for colour in small]) > 0.9
 
 
 @quick
@@ -188,7 +144,7 @@ def test_a_snapshot_holds_what_is_on_the_screen(live: Live) -> None:
     height, width = live.package.config.image_size
     panel = picture[: picture.shape[1] * height // width]  # without the legend below it
     assert agreement(panel, segmentation(live)) > 0.7
-    files = list(live.lab.notebooks.rglob(name))
+    files = list(live.server.notebooks.rglob(name))
     assert [file.read_bytes() for file in files] == [data.tobytes()]
     with np.load(files[0].with_suffix(".npz"), allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays["segmentation"], live.expected["segmentation"])
@@ -214,44 +170,26 @@ def test_a_click_on_the_picture_reads_the_distance_there(live: Live) -> None:
 
 
 @quick
-def test_a_second_view_takes_over_and_says_so(live: Live) -> None:
+def test_the_camera_of_this_browser(live: Live) -> None:
+    """Chromium's synthetic camera: a green picture with a clock."""
     page = live.page
-    show_alone(live, "segmentation", "synthetic")
+    show_alone(live, "depth", "synthetic")
+    page.choose("mode", "side by side")
+    page.choose("source", "camera of this browser")
+
+    def green() -> float:
+        frame = halves(page.pixels())[0].reshape(-1, 3).astype(int)
+        return (frame[:, 1] > frame[:, [0, 2]].max(axis=1) + 40).mean()
+
+    until(lambda: green() > 0.5, "frames of the camera")
     goes_on(page)
-    page.run_new_cell(
-        f"second = {VIEW}.session.overlay.live('synthetic', acknowledged=False)\nsecond"
-    )
-    page.wait_for_picture(view=1)
-    until(lambda: page.state(0) == "stopped", "the first view stops")
-    until(lambda: "another live view" in page.text("message", 0).lower(), "a message why")
-    goes_on(page, view=1)
-    assert constant(page, view=0)
-    page.choose_task("depth", view=1)  # the plain picture follows its toggle as well
-    page.choose("mode", "result", view=1)
-    until(lambda: is_magma_everywhere(page.pixels(1)), "distances in the second view")
-
-    page.click("start", view=0)
-    until(lambda: page.state(1) == "stopped", "the second view stops")
-    goes_on(page, view=0)
-    live.kernel.run("second.close()")
-    until(lambda: page.page.locator(".m3vit-live").count() == 1, "the second view goes")
-
-
-@quick
-def test_a_closed_tab_neither_ends_the_kernel_nor_gets_pictures(live: Live, browser) -> None:
-    show_alone(live, "segmentation", "synthetic")
-    goes_on(live.page)
-    until(lambda: live.kernel.pictures_sent(WATCH) > 0, "pictures")
-    live.page.save()
-    live.page.page.close()
-    until(lambda: live.kernel.pictures_sent(WATCH) == 0, "no more pictures")
-    assert live.kernel.ask("6 * 7") == "42"
-    live.page = LivePage(browser, live.lab)
-    until(lambda: live.page.serial() > 0, "the picture on a new page")
-    goes_on(live.page)
-    live.page.choose_task("depth")
-    until(lambda: is_magma_everywhere(live.page.pixels()), "distances on the new page")
-    live.page.choose_task("segmentation")
+    page.choose("mode", "result")
+    page.choose_task("segmentation")
+    until(lambda: page.legend() and not page.text("scale").strip(), "classes of its frames")
+    goes_on(page)
+    live.show("synthetic")
+    page.choose("mode", "side by side")
+    until(lambda: green() < 0.1, "other frames")
 
 
 def test_closing_removes_the_view_and_its_threads(live: Live) -> None:
