@@ -108,12 +108,17 @@ function render({ model, el }) {
   };
 }
 
+// Milliseconds after which a picture is taken though the camera shows the same as before.
+const STILL = 250;
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
 function makeCamera(model) {
   const video = document.createElement("video");
   const sheet = document.createElement("canvas");
   let stream = null;
   let opening = false;
-  let wanted = false; // a picture that is not on its way yet
+  let grabbing = false; // a picture is wanted, and not on its way yet
   let taken = -1; // when in the video the last picture was
 
   const say = (content, buffers) => model.send({ type: "camera", ...content }, undefined, buffers);
@@ -161,33 +166,32 @@ function makeCamera(model) {
     }
   };
 
-  const grab = () => {
-    if (wanted) return;
-    wanted = true;
-    take();
+  const grab = async () => {
+    if (grabbing) return;
+    grabbing = true;
+    try {
+      const picture = await take();
+      if (picture !== null) say({ frame: true }, [picture.buffer]);
+    } catch (error) {
+      console.warn("m3vit-pynq: no picture of the camera", error);
+    } finally {
+      grabbing = false;
+    }
   };
 
-  const take = () => {
-    if (stream === null || !video.videoWidth) {
-      wanted = false;
-      return;
-    }
-    if (video.currentTime === taken) {
-      setTimeout(take, 10); // no picture is sent twice
-      return;
-    }
+  // The next picture as a JPEG; null without a camera.
+  const take = async () => {
+    const end = performance.now() + STILL;
+    // No picture is sent twice, unless the camera stands still.
+    while (video.currentTime === taken && performance.now() < end) await pause(10);
+    if (stream === null || !video.videoWidth) return null;
     taken = video.currentTime;
     sheet.width = video.videoWidth;
     sheet.height = video.videoHeight;
     sheet.getContext("2d").drawImage(video, 0, 0);
-    sheet.toBlob(
-      async (blob) => {
-        wanted = false;
-        if (blob !== null) say({ frame: true }, [await blob.arrayBuffer()]);
-      },
-      "image/jpeg",
-      0.85,
-    );
+    // Not toBlob: Chromium encodes when a page is idle, and this one may not be for seconds.
+    const base64 = sheet.toDataURL("image/jpeg", 0.85).split(",")[1];
+    return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   };
 
   return { open, close, grab };

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whether the notebook's kernel is running a cell, during which it reads no messages."""
+"""Whether the notebook's kernel is running a cell, during which it may read no messages."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from m3vit_pynq.live.pacing import Pacer
 from m3vit_pynq.live.painter import Painted, make_painter
 from m3vit_pynq.live.plain import make_picture
 from m3vit_pynq.live.pump import Pump
+from m3vit_pynq.live.routing import let_pages_choose
 from m3vit_pynq.live.settings import ViewSettings
 from m3vit_pynq.live.status import Status
 from m3vit_pynq.live.texts import Texts, in_words
@@ -123,9 +125,12 @@ class LiveView(ipywidgets.VBox):
             self.painter, self._picture, rate, self._refresh, lambda: self._cells.busy
         )
         self._touched = time.monotonic()
+        # Clicks of several pages, and cells, may come in threads of their own: one after the other.
+        self._turn = threading.RLock()
         self._following = False
         super().__init__(self._controls.rows(self._picture))
         self.add_class("m3vit-live")
+        let_pages_choose(self)
         self._closed = False
         self._connect()
         try:
@@ -213,15 +218,17 @@ class LiveView(ipywidgets.VBox):
     def start(self) -> None:
         """Begin, or go on after `stop`; another live view of the overlay is stopped."""
         self._touched = time.monotonic()
-        self.session.start()
-        self._pump.start()
+        with self._turn:
+            self.session.start()
+            self._pump.start()
 
     def stop(self) -> None:
         """Let source and accelerator go; the last picture stays. Idempotent."""
-        self.session.stop()
-        self._pump.stop()
-        if not self._closed:
-            self._pump.once()
+        with self._turn:
+            self.session.stop()
+            self._pump.stop()
+            if not self._closed:
+                self._pump.once()
 
     def close(self) -> None:
         """Stop, and remove the widget. Idempotent."""
@@ -312,8 +319,9 @@ class LiveView(ipywidgets.VBox):
         told = self._told(act)
 
         def changed(change: dict) -> None:
-            if not self._following:
-                told(change["new"])
+            with self._turn:
+                if not self._following:
+                    told(change["new"])
 
         control.observe(changed, "value")
 
@@ -325,7 +333,8 @@ class LiveView(ipywidgets.VBox):
             if self._closed:
                 return
             try:
-                act(argument)
+                with self._turn:
+                    act(argument)
             except (M3ViTError, ValueError, OSError) as error:
                 self._texts.complain(str(error))
 
@@ -347,20 +356,24 @@ class LiveView(ipywidgets.VBox):
 
     def _follow(self) -> None:
         """Let the controls show what is so."""
+        with self._turn:
+            self._following = True
+            try:
+                self._show_what_is_so()
+            finally:
+                self._following = False
+
+    def _show_what_is_so(self) -> None:
         controls, settings = self._controls, self.painter.settings
-        self._following = True
-        try:
-            controls.task.value = self.session.task
-            controls.freeze.value = self.session.frozen
-            controls.mode.value = settings.mode
-            controls.opacity.value = settings.opacity
-            controls.point_y.value, controls.point_x.value = settings.point
-            choices = controls.choices(self._source)
-            if list(controls.source.options) != choices:
-                controls.source.options = choices
-            controls.source.value = self._source
-        finally:
-            self._following = False
+        controls.task.value = self.session.task
+        controls.freeze.value = self.session.frozen
+        controls.mode.value = settings.mode
+        controls.opacity.value = settings.opacity
+        controls.point_y.value, controls.point_x.value = settings.point
+        choices = controls.choices(self._source)
+        if list(controls.source.options) != choices:
+            controls.source.options = choices
+        controls.source.value = self._source
 
     # What the browser says.
 

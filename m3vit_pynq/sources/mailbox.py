@@ -14,6 +14,9 @@ from m3vit_pynq.errors import SourceError
 from m3vit_pynq.sources.base import Source
 from m3vit_pynq.sources.frames import as_rgb
 
+#: Seconds after which a reader that waits asks again: what it asked for may have been lost.
+ASK_AGAIN = 1.0
+
 
 class Mailbox(Source):
     """A source whose frames are put in from another thread.
@@ -32,7 +35,7 @@ class Mailbox(Source):
         ``"indoor"``, ``"street"`` or ``"unknown"``.
     ask : callable, optional
         Called, without arguments, whenever a frame is wanted: before a reader
-        waits, and after a frame was taken.
+        waits, again and again while it does, and after a frame was taken.
     """
 
     kind = "mailbox"
@@ -74,13 +77,13 @@ class Mailbox(Source):
             self._arrived.notify_all()
 
     def _next_frame(self) -> np.ndarray:
-        if self._newest is None and self._ask is not None:
-            self._ask()
         deadline = time.monotonic() + self._patience
+        while not self._settled and (left := deadline - time.monotonic()) > 0:
+            if self._ask is not None:
+                self._ask()
+            with self._arrived:
+                self._arrived.wait_for(lambda: self._settled, min(left, ASK_AGAIN))
         with self._arrived:
-            while self._newest is None and not self._problem and not self._closed:
-                if not self._arrived.wait(max(0.0, deadline - time.monotonic())):
-                    break
             frame, self._newest = self._newest, None
         if frame is None:
             if self._closed:
@@ -90,6 +93,11 @@ class Mailbox(Source):
         if self._ask is not None:
             self._ask()
         return frame
+
+    @property
+    def _settled(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return self._newest is not None or bool(self._problem) or self._closed
 
     def cancel(self) -> None:
         """Wake a reader that waits in another thread: it gets `StopIteration`."""

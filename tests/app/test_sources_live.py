@@ -14,6 +14,7 @@ from m3vit_pynq.errors import FrameError, SourceError
 from m3vit_pynq.sources import Camera, Mailbox, open_source, opening, source_choices, stills
 from m3vit_pynq.sources import camera as camera_module
 from m3vit_pynq.sources import choices as choices_module
+from m3vit_pynq.sources import mailbox as mailbox_module
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +176,19 @@ def test_a_mailbox_asks_for_what_it_needs():
     assert next(box)[0, 0, 0] == 1
     assert next(box)[0, 0, 0] == 3
     assert len(asked) == 4
+
+
+def test_a_mailbox_asks_again_if_nothing_comes(monkeypatch):
+    monkeypatch.setattr(mailbox_module, "ASK_AGAIN", 0.02)
+    asked = []
+
+    def deliver():
+        asked.append(len(asked))
+        if len(asked) == 3:  # two requests are lost
+            box.put(np.full((10, 12, 3), 7, np.uint8))
+
+    box = Mailbox("box", timeout=30, ask=deliver)
+    assert next(box)[0, 0, 0] == 7
 
 
 def test_a_mailbox_takes_pictures_only():

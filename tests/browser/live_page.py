@@ -19,7 +19,12 @@ class LivePage(ViewPage):
         self, browser: Browser, lab: LabServer, size: tuple[int, int] = (1400, 1150)
     ) -> None:
         super().__init__(browser, size)
-        self.page.goto(lab.address("live"), timeout=1e3 * PAGE_TIMEOUT)
+        self._address = lab.address("live")
+        self.load()
+
+    def load(self) -> None:
+        """Load the page, or load it again."""
+        self.page.goto(self._address, timeout=1e3 * PAGE_TIMEOUT)
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=1e3 * PAGE_TIMEOUT)
         # Idle, and not only "connecting": commands before that are lost.
         self.page.wait_for_function(_KERNEL_IS_IDLE, timeout=1e3 * PAGE_TIMEOUT)

@@ -101,6 +101,20 @@ def test_a_closed_tab_neither_ends_the_kernel_nor_gets_pictures(
     until(lambda: depth_share(live.page.pixels()) > 0.9, "distances on the new page")
 
 
+def test_a_page_that_is_loaded_again_is_heard(live: Live) -> None:
+    page = live.page
+    show_alone(live, "segmentation", "synthetic")
+    goes_on(page)
+    page.save()
+    for task in ("depth", "segmentation"):
+        page.load()
+        until(lambda: page.serial() > 0, "the picture on the new page")
+        goes_on(page)
+        page.choose_task(task)
+        until(lambda depth=task == "depth": (depth_share(page.pixels()) > 0.9) == depth, task)
+        page.save()
+
+
 def test_two_tabs_show_the_same_view(live: Live, browser: Browser) -> None:
     first = live.page
     show_alone(live, "segmentation", "synthetic")

@@ -117,3 +117,59 @@ def test_a_kernel_that_ends_while_frames_go_on_ends_in_time(kernel):
     while kernel.manager.is_alive() and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not kernel.manager.is_alive()
+
+
+def create_subshell(kernel):
+    """A new thread for messages in the kernel, as JupyterLab has one made for each of its pages."""
+    message = kernel.client.session.msg("create_subshell_request", {})
+    kernel.client.control_channel.send(message)
+    return kernel.client.get_control_msg(timeout=30)["content"]["subshell_id"]
+
+
+def say(kernel, subshell, comm, **content):
+    """What a page with this subshell says about a widget."""
+    message = kernel.client.session.msg(
+        "comm_msg", {"comm_id": comm, "data": {"method": "custom", "content": content}}
+    )
+    message["header"]["subshell_id"] = subshell
+    kernel.client.shell_channel.send(message)
+
+
+def wait_for_picture(kernel, subshell):
+    """Wait for a picture that is sent as part of a request to this subshell."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            message = kernel.client.get_iopub_msg(timeout=1)
+        except queue.Empty:
+            continue
+        if message["buffers"] and message["parent_header"].get("subshell_id") == subshell:
+            return
+    raise AssertionError("no picture")
+
+
+def test_a_page_is_heard_after_another_one_went(kernel):
+    """A page is loaded again: its old connection ends while pictures go on."""
+    pytest.importorskip("anywidget")
+    kernel.client.kernel_info()
+    features = kernel.client.get_shell_msg(timeout=30)["content"].get("supported_features", [])
+    if "kernel subshells" not in features:
+        pytest.skip("this ipykernel has no subshells")
+    kernel.run(SETUP.format(package=kernel.package, acknowledged=True))
+    picture = kernel.run("view.wait(1); print(view._picture.comm.comm_id)")
+    stays, goes = create_subshell(kernel), create_subshell(kernel)
+
+    say(kernel, goes, picture, type="hello")
+    wait_for_picture(kernel, goes)
+    kernel.client.control_channel.send(
+        kernel.client.session.msg("delete_subshell_request", {"subshell_id": goes})
+    )
+    assert kernel.client.get_control_msg(timeout=30)["content"]["status"] == "ok"
+
+    say(kernel, stays, picture, type="point", x=0.125, y=0.75)
+    heard = kernel.run(
+        "end = time.monotonic() + 20\n"
+        "while view.point != (0.75, 0.125) and time.monotonic() < end: time.sleep(0.05)\n"
+        "print(view.point)"
+    )
+    assert heard == "(0.75, 0.125)"

@@ -147,6 +147,29 @@ def test_setting_from_a_program_moves_the_control(view, name):
         assert control(view, {"frozen": "freeze"}.get(name, name)).value == value
 
 
+def test_a_click_while_the_controls_are_brought_up_to_date_is_not_lost(view, monkeypatch):
+    """Pages have threads of their own in the kernel; cells run in another one."""
+    looking, go_on = threading.Event(), threading.Event()
+    choices = view._controls.choices
+
+    def slow(current):
+        looking.set()
+        go_on.wait(20)
+        return choices(current)
+
+    monkeypatch.setattr(view._controls, "choices", slow)
+    cell = threading.Thread(target=setattr, args=(view, "task", "depth"))
+    page = threading.Thread(target=setattr, args=(control(view, "mode"), "value", "result"))
+    cell.start()
+    assert looking.wait(10)
+    page.start()
+    page.join(0.5)  # either lost by now, or waiting for its turn
+    go_on.set()
+    cell.join(20)
+    page.join(20)
+    assert (view.task, view.mode) == ("depth", "result")
+
+
 def test_controls_do_what_they_say(view):
     control(view, "mode").value = "result"
     control(view, "opacity").value = 0.3
