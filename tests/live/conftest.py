@@ -3,7 +3,7 @@
 """A small emulated board for the live view; after every test nothing must be left."""
 
 import pytest
-from live_board import PlainKernel, live_threads, until
+from live_board import Browser, PlainKernel, Scripted, live_threads, until
 
 from m3vit_pynq.compiler import random_package
 from m3vit_pynq.config import get_config
@@ -23,6 +23,23 @@ def overlay(micro):
         overlay.driver.timeout = 20.0
         yield overlay
     assert device.memory.live == 0, "buffers were not returned"
+
+
+@pytest.fixture
+def make(overlay, tmp_path):
+    """Widgets that are closed in the end, with a `browser` at their other end."""
+    views = []
+
+    def make(source=Scripted, **arguments):
+        arguments = {"folder": tmp_path / "snapshots", "rate": 200.0, "start": False, **arguments}
+        view = overlay.live(source, **arguments)
+        view.browser = Browser(view)
+        views.append(view)
+        return view
+
+    yield make
+    for view in views:
+        view.close()
 
 
 @pytest.fixture(autouse=True)

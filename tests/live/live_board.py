@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 
+import cv2
 import numpy as np
 from board_identification import identification
 
@@ -107,3 +108,31 @@ def live_threads() -> list[str]:
         for t in threading.enumerate()
         if t.name.startswith(("m3vit-live", "m3vit-view", "m3vit-page", "camera"))
     ]
+
+
+class Browser:
+    """The other end of an acknowledged picture."""
+
+    def __init__(self, view):
+        self.picture = view._picture
+        self.sent = []
+        self.answers = True
+        if self.picture.acknowledged:
+            self.picture.send = self.receive
+
+    def receive(self, content, buffers=None):
+        self.sent.append((content, buffers))
+        if content["type"] in ("frame", "question") and self.answers:
+            self.say(type="shown", serial=content["serial"])
+
+    def say(self, buffers=(), **content):
+        self.picture._received(self.picture, content, list(buffers))
+
+    def jpeg(self):
+        """The picture that is shown now."""
+        if not self.picture.acknowledged:
+            return self.picture.value
+        return next(b[0] for c, b in reversed(self.sent) if c["type"] == "frame")
+
+    def pixels(self):
+        return cv2.imdecode(np.frombuffer(self.jpeg(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
