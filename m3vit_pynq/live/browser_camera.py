@@ -69,9 +69,9 @@ class BrowserCamera(Mailbox):
         self._picture.send({"type": "camera", "on": True})
 
     @property
-    def refused(self) -> bool:
-        """Whether the page said that no frame will come; without, it may only be slow."""
-        return bool(self._problem)
+    def may_go_on(self) -> bool:
+        """Unless the page refused: it says nothing while a cell runs, or nobody has it open."""
+        return not self._problem
 
     def _grab(self) -> None:
         """Ask for a frame, unless one is on its way."""

@@ -266,14 +266,13 @@ class Feed:
         """The source cannot be opened or gives no more frames."""
         log.info("%s", error)
         camera = self._source is not None and self._source.live
-        # A page says nothing while a cell runs, or while nobody has it open.
-        silent = not getattr(self._source, "refused", True)
+        late = self._source is not None and self._source.may_go_on
         self._close_source()
         if _is_automatic(spec) and camera:
             # Falls through to what "auto" shows without a camera, with a note why.
             self._reopen = True
             return
-        self._retry = _is_automatic(spec) or camera_index(spec) is not None or silent
+        self._retry = _is_automatic(spec) or camera_index(spec) is not None or late
         self.hurry()
         if self._retry:
             text = f"{error}. It is looked for: as soon as it works, the picture goes on"

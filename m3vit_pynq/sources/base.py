@@ -46,6 +46,11 @@ class Source(ABC):
         """Whether frames come at their own time (a camera) instead of on demand."""
         return self.kind in ("camera", "browser")
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether a frame that did not come may only be late, so that asking again helps."""
+        return False
+
     @abstractmethod
     def _next_frame(self) -> np.ndarray:
         """The next frame, uint8 RGB; `StopIteration` at the end."""

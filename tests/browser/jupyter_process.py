@@ -28,19 +28,19 @@ class JupyterProcess:
     ----------
     folder : Path
         For the notebook, and all settings of Jupyter.
-    notebook : str
-        Name of the notebook that is served.
     package : Path, optional
         Model for the notebook; the shipped one by default.
     """
 
+    #: Name of the notebook that is served.
+    source = ""
     #: Something that answers as soon as the server is there.
     probe = ""
 
-    def __init__(self, folder: Path, notebook: str, package: Path | None = None) -> None:
+    def __init__(self, folder: Path, package: Path | None = None) -> None:
         self.notebooks = folder / "notebooks"
         self.notebooks.mkdir(parents=True)
-        self.notebook = Path(shutil.copy(ROOT / "notebooks" / notebook, self.notebooks))
+        self.notebook = Path(shutil.copy(ROOT / "notebooks" / self.source, self.notebooks))
         self.log = folder / "jupyter.log"
         self.runtime = folder / "runtime"
         self.token = secrets.token_hex(16)

@@ -17,19 +17,18 @@ class LabServer(JupyterProcess):
 
     Parameters
     ----------
-    folder : Path
-        For the notebook, and all settings of Jupyter.
-    package : Path, optional
-        Model for the notebook; the shipped one by default.
+    folder, package
+        As of `JupyterProcess`.
     dark : bool
         Whether to use the dark theme.
     """
 
+    source = "02_live_camera.ipynb"
     probe = "api/status"
 
     def __init__(self, folder: Path, package: Path | None = None, dark: bool = False) -> None:
         self._settle(folder / "settings", dark)
-        super().__init__(folder, "02_live_camera.ipynb", package)
+        super().__init__(folder, package)
 
     def _settle(self, folder: Path, dark: bool) -> None:
         """Settings: the theme, and no questions."""

@@ -5,27 +5,16 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from pathlib import Path
 
 from jupyter_process import JupyterProcess
 
 
 class VoilaServer(JupyterProcess):
-    """Voilà with the live app.
+    """Voilà with the live app; parameters as of `JupyterProcess`."""
 
-    Parameters
-    ----------
-    folder : Path
-        For the notebook, and all settings of Jupyter.
-    package : Path, optional
-        Model for the notebook; the shipped one by default.
-    """
-
+    source = "06_live_app.ipynb"
     #: Not the app itself, which would start a kernel.
     probe = "favicon.ico"
-
-    def __init__(self, folder: Path, package: Path | None = None) -> None:
-        super().__init__(folder, "06_live_app.ipynb", package)
 
     def command(self) -> list[str]:
         # The first versions have no token.

@@ -8,6 +8,7 @@ from live_board import Browser, PlainKernel, Scripted, live_threads, until
 from m3vit_pynq.compiler import random_package
 from m3vit_pynq.config import get_config
 from m3vit_pynq.emulator.device import EmulatedDevice
+from m3vit_pynq.live import feed as feed_module
 from m3vit_pynq.overlay import M3ViTOverlay
 
 
@@ -40,6 +41,12 @@ def make(overlay, tmp_path):
     yield make
     for view in views:
         view.close()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Sources that went are looked for all the time."""
+    monkeypatch.setattr(feed_module, "LOOK_AGAIN", 0.02)
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,6 @@ from m3vit_pynq.live import feed as feed_module
 pytest.importorskip("anywidget")
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(feed_module, "LOOK_AGAIN", 0.02)
-
-
 def test_the_browsers_camera(make, monkeypatch):
     monkeypatch.setattr(browser_camera, "LOST", 60.0)
     view = make("browser", acknowledged=True)

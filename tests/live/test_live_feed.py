@@ -15,8 +15,7 @@ from m3vit_pynq.live.feed import Feed
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(feed_module, "LOOK_AGAIN", 0.02)
+def only_when_devices_change(monkeypatch):
     monkeypatch.setattr(feed_module, "TRY_ANYWAY", 1000.0)
 
 

@@ -119,11 +119,15 @@ def test_a_kernel_that_ends_while_frames_go_on_ends_in_time(kernel):
     assert not kernel.manager.is_alive()
 
 
+def control(kernel, request, **content):
+    """What the kernel answers to a request that does not wait for cells."""
+    kernel.client.control_channel.send(kernel.client.session.msg(request, content))
+    return kernel.client.get_control_msg(timeout=30)["content"]
+
+
 def create_subshell(kernel):
     """A new thread for messages in the kernel, as JupyterLab has one made for each of its pages."""
-    message = kernel.client.session.msg("create_subshell_request", {})
-    kernel.client.control_channel.send(message)
-    return kernel.client.get_control_msg(timeout=30)["content"]["subshell_id"]
+    return control(kernel, "create_subshell_request")["subshell_id"]
 
 
 def say(kernel, subshell, comm, **content):
@@ -161,10 +165,7 @@ def test_a_page_is_heard_after_another_one_went(kernel):
 
     say(kernel, goes, picture, type="hello")
     wait_for_picture(kernel, goes)
-    kernel.client.control_channel.send(
-        kernel.client.session.msg("delete_subshell_request", {"subshell_id": goes})
-    )
-    assert kernel.client.get_control_msg(timeout=30)["content"]["status"] == "ok"
+    assert control(kernel, "delete_subshell_request", subshell_id=goes)["status"] == "ok"
 
     say(kernel, stays, picture, type="point", x=0.125, y=0.75)
     heard = kernel.run(

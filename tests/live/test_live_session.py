@@ -23,13 +23,7 @@ from live_board import (
 )
 
 from m3vit_pynq.errors import M3ViTError
-from m3vit_pynq.live import feed as feed_module
 from m3vit_pynq.live.session import LiveSession
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(feed_module, "LOOK_AGAIN", 0.02)
 
 
 @pytest.fixture

@@ -15,15 +15,9 @@ from live_board import Scripted, class_of, live_threads, millimetres_of, until
 
 from m3vit_pynq.errors import M3ViTError
 from m3vit_pynq.live import controls as controls_module
-from m3vit_pynq.live import feed as feed_module
 from m3vit_pynq.live.controls import close_all
 from m3vit_pynq.live.plain import make_picture
 from m3vit_pynq.live.widget import LiveView
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    monkeypatch.setattr(feed_module, "LOOK_AGAIN", 0.02)
 
 
 @pytest.fixture(params=["plain", "acknowledged"])
