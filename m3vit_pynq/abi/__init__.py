@@ -13,7 +13,7 @@ the ``.hwh`` files are generated from these modules.
 
 #: Version of registers, instruction encoding and integer semantics together.
 #: A driver refuses a bitstream with another one, and a bitstream a program.
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 #: Identification value of the accelerator, ASCII "M3VT" (most significant first).
 MAGIC = 0x4D335654

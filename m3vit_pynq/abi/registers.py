@@ -2,11 +2,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The AXI4-Lite register map, as Vitis HLS lays out ``s_axilite`` arguments.
 
-Vitis HLS gives every scalar argument 8 bytes (value, then reserved for an
-input or the ``ap_vld`` control word for an output) and every ``m_axi`` offset
-12 bytes (low word, high word, reserved), in argument order from 0x10 (UG1399,
-"S_AXILITE Control Register Map"). `ARGUMENTS` is the order of the top
-function's arguments; everything else is derived.
+Arguments follow each other from 0x10 (UG1399, "S_AXILITE Control Register
+Map", and headers that Vitis HLS 2020.2 to 2022.2 generated):
+
+* an input is its words and one reserved word;
+* a 64-bit address is two words and one reserved word;
+* an output is its words, a valid word, and as much again reserved: 16 bytes for
+  32 bits. (Vivado HLS used 8.)
+
+`ARGUMENTS` is the order of the top function's arguments; offsets are derived
+from it, pinned in the sources by ``offset=`` and compared with the ``.hwh``
+when the driver loads it. No name is a keyword of Verilog or VHDL: Vitis HLS
+renames those.
 """
 
 from __future__ import annotations
@@ -36,10 +43,10 @@ WEIGHT_PORTS = 4
 
 
 class Command(IntEnum):
-    """Values of the ``command`` register."""
+    """Values of the ``run_command`` register."""
 
     IDENTIFY = 0  # fill the identification outputs, touch no memory
-    RUN = 1  # run the program of the task in ``task``
+    RUN = 1  # run the program of the task in ``run_task``
 
 
 @dataclass(frozen=True)
@@ -66,40 +73,60 @@ class Argument:
         return self.offset + 4
 
 
+#: AXI masters that take the address of the bank, in the order of the arguments, and
+#: what each moves. Each has a bundle of its own with the same name.
+BANK_MASTERS: dict[str, str] = {
+    "bank_program": "program",
+    "bank_weights0": "weights of part 0 with all tables, keys, slots",
+    "bank_weights1": "weights of part 1, slots",
+    "bank_weights2": "weights of part 2, values, slots",
+    "bank_weights3": "weights of part 3, slots",
+    "bank_tokens": "rows that a pass works on",
+    "bank_residual": "residual rows, tables of the row pass",
+    "bank_records": "records of the router",
+    "bank_results": "everything that is written to the workspace",
+}
+
 _DECLARED = (
-    ("command", "in", "what to do on start: 0 identify, 1 run"),
-    ("task", "in", "index into the program's task directory"),
-    ("frame", "pointer", "input frame, uint8 RGB, rows without padding"),
-    ("output", "pointer", "result: uint8 class ids or uint16 millimetres"),
-    ("program", "pointer", "program header, task directory, instructions"),
-    ("weights0", "pointer", "weight image, part of port 0, with all tables"),
-    ("weights1", "pointer", "weight image, part of port 1"),
-    ("weights2", "pointer", "weight image, part of port 2"),
-    ("weights3", "pointer", "weight image, part of port 3"),
+    ("run_command", "in", "what to do on start: 0 identify, 1 run"),
+    ("run_task", "in", "index into the program's task directory"),
+    *((name, "pointer", f"the bank: {what}") for name, what in BANK_MASTERS.items()),
+    ("frame_pixels", "pointer", "input frame, uint8 RGB, rows without padding"),
+    ("result_pixels", "pointer", "result: uint8 class ids or uint16 millimetres"),
+    ("bank_bytes", "in", "size of the bank"),
     ("frame_bytes", "in", "size of the frame buffer"),
-    ("output_bytes", "in", "size of the output buffer"),
-    ("program_bytes", "in", "size of the program buffer"),
-    ("weights_bytes", "in", "size of each of the four parts of the weight image"),
-    ("magic", "out", "0x4D335654, 'M3VT'"),
-    ("abi_version", "out", "ABI version of the bitstream"),
-    ("config", "out", "TOKENS_PAR | OUT_PAR << 8 | IN_PAR << 16"),
-    ("act_lines", "out", "capacity of activation memory, lines of 64 bytes"),
-    ("residual_elements", "out", "capacity of residual memory, int16 elements"),
-    ("weight_tile_beats", "out", "half of the weight ping-pong, 16-byte beats per port"),
-    ("queue_entries", "out", "capacity of the expert queues, (token, expert) pairs"),
-    ("score_elements", "out", "capacity of router score memory, int32 elements"),
-    ("error", "out", "error code of the last run, 0 when it succeeded"),
-    ("error_pc", "out", "index of the instruction that failed"),
-    ("cycles_low", "out", "cycles of the last run, low word (0 where not counted)"),
-    ("cycles_high", "out", "cycles of the last run, high word"),
+    ("result_bytes", "in", "size of the result buffer, a multiple of 64"),
+    ("id_magic", "out", "0x4D335654, 'M3VT'"),
+    ("id_abi", "out", "ABI version of the bitstream"),
+    ("id_shape", "out", "tokens_par | out_par << 8 | in_par << 16"),
+    ("cap_half_lines", "out", "half of each half engine's weight ping-pong, 64-byte lines"),
+    ("cap_tokens", "out", "rows of ATTENTION, GATE and EXPERTS"),
+    ("cap_map_lines", "out", "lines of one map row"),
+    ("run_error", "out", "error code of the last run, 0 when it succeeded"),
+    ("run_pc", "out", "index of the instruction that failed"),
 )
+
+
+def argument_bytes(kind: str, bits: int = 32) -> int:
+    """Bytes that an argument takes in the register file.
+
+    Parameters
+    ----------
+    kind : str
+        ``"in"``, ``"out"``, ``"inout"``, ``"return"`` or ``"pointer"`` (64 bits).
+    bits : int
+        Width of a scalar.
+    """
+    words = 2 if kind == "pointer" else -(-bits // 32)
+    copies = {"in": 1, "pointer": 1, "return": 1, "out": 2, "inout": 2}[kind]
+    return 4 * copies * (words + 1)
 
 
 def _lay_out() -> tuple[Argument, ...]:
     arguments, offset = [], 0x10
     for name, kind, doc in _DECLARED:
         arguments.append(Argument(name, kind, doc, offset))
-        offset += 12 if kind == "pointer" else 8
+        offset += argument_bytes(kind)
     return tuple(arguments)
 
 
@@ -111,10 +138,9 @@ OFFSETS: dict[str, int] = {argument.name: argument.offset for argument in ARGUME
 
 #: Register that holds the size of what a pointer points to.
 SIZE_OF: dict[str, str] = {
-    "frame": "frame_bytes",
-    "output": "output_bytes",
-    "program": "program_bytes",
-    **{f"weights{port}": "weights_bytes" for port in range(WEIGHT_PORTS)},
+    "frame_pixels": "frame_bytes",
+    "result_pixels": "result_bytes",
+    **dict.fromkeys(BANK_MASTERS, "bank_bytes"),
 }
 
 #: Address range of the register file, a power of two as in the block design.
