@@ -1,79 +1,49 @@
 // Copyright (c) 2026, the m3vit-pynq authors
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// The one configuration header: what a bitstream's build fixes. Parameters of
-// a board come from m3vit_pynq/abi/boards.py through a generated header; the
-// rest follows from them.
+// What a bitstream's build fixes: parallelism and buffer sizes of a board, from
+// m3vit_pynq/abi/boards.py through generated headers, and what follows from them.
 #ifndef M3VIT_CONFIG_H
 #define M3VIT_CONFIG_H
 
-#ifndef M3VIT_BOARD_HEADER
-#define M3VIT_BOARD_HEADER "generated/boards/zcu104.h"
-#endif
-#include M3VIT_BOARD_HEADER
 #include "generated/abi.h"
+#include "generated/board.h"
 
 namespace m3vit {
 
-using board::ACT_LINES;
+using board::FIRST_GROUPS;
+using board::HALF_LINES;
 using board::IN_PAR;
+using board::MAP_LINES;
 using board::OUT_PAR;
-using board::QUEUE_ENTRIES;
-using board::RESIDUAL_ELEMENTS;
-using board::SCORE_ELEMENTS;
-using board::STRIP_BYTES;
+using board::PORT_BYTES;
 using board::TOKENS_PAR;
-using board::WEIGHT_TILE_BEATS;
 
-constexpr int LINE_BEATS = LINE / BEAT;
+constexpr int T = TOKENS_PAR;          // tokens of a tile
+constexpr int OH = OUT_PAR / 2;        // outputs per cycle of one half engine
+constexpr int PIECES = LINE / IN_PAR;  // cycles in which the engine takes one line
 
-// Requantisation, softmax and residual lanes: as many as the engine can
-// finish accumulators in one cycle, so that they never limit it.
-constexpr int LANES = TOKENS_PAR * OUT_PAR;
-// Channels that LAYERNORM takes per cycle. Each costs about seven DSP slices (a
-// wide multiplier and two small ones), after the engine's one per two products.
-constexpr int SPARE_DSP = board::DSP - TOKENS_PAR * OUT_PAR * IN_PAR / 2;
-constexpr int NORM_LANES = SPARE_DSP >= 512 ? 32 : (SPARE_DSP >= 160 ? 16 : 8);
+constexpr int LINE_BEATS = LINE / PORT_BYTES;  // port beats of a line
+constexpr int ROW_HEAD = BEAT / PORT_BYTES;    // port beats of a parameter beat
 
-// Rows of weights that the engine finishes before it turns to the next chunk.
-constexpr int CHUNK_GROUPS = 64;                                // groups of four rows
-constexpr int CHUNK_OUTPUTS = WEIGHT_PORTS * CHUNK_GROUPS;      // output channels
-constexpr int CHUNK_BEATS = 1280;                               // so that none takes long to load
-constexpr int WEIGHT_LINES = WEIGHT_TILE_BEATS / LINE_BEATS;    // 64-byte lines per port
-constexpr int TOKEN_LINES = static_cast<int>(MAX_COLS) / LINE;  // lines of one row of tokens
-
-// Attention: queries that share one pass over the keys.
-constexpr int QUERY_TILE = 64;
-constexpr int QUERY_GROUPS = QUERY_TILE / TOKENS_PAR;
-
-// Keys and values of one block lie behind the weights of a tile, so that the
-// next layer's weights can arrive meanwhile.
-constexpr int KEY_LINES = static_cast<int>(KEY_BLOCK) / WEIGHT_PORTS;
-constexpr int VALUE_LINES = static_cast<int>(MAX_HEAD_DIM) / WEIGHT_PORTS;
-constexpr int TILE_LINES = WEIGHT_LINES + KEY_LINES + VALUE_LINES;
-
-// Accumulators per token: those of a chunk, which may start inside a line, or
-// the scores of a query tile.
-constexpr int RESULT_LINES =
-    CHUNK_OUTPUTS / LINE + 1 > QUERY_GROUPS ? CHUNK_OUTPUTS / LINE + 1 : QUERY_GROUPS;
-constexpr int RESULT_COLUMNS = RESULT_LINES * LINE;
-
-// Rows whose LAYERNORM statistics are in flight together.
-constexpr int NORM_ROWS = 64;
-
-// Latencies, in cycles, that the cycle model charges once per pipelined loop.
-constexpr int DRAM_LATENCY = 64;     // address to first beat of a burst
-constexpr int ENGINE_LATENCY = 12;   // operand read, multiply, adder tree, write
-constexpr int VECTOR_LATENCY = 16;   // multiply, shift, saturate, write
-constexpr int MEMORY_LATENCY = 4;    // read a line, write a line
-constexpr int ROOT_LATENCY = 36;     // 32 stages of the integer square root
-constexpr int DIVIDER_LATENCY = 68;  // 64-bit pipelined divider
-constexpr int STEP_LATENCY = 8;      // fetch, decode, check, start of one instruction
+// Keys of one head plane, rows of the router.
+constexpr int TOKEN_LIMIT = board::MAX_TOKENS;
+// Pieces of the longest row of tokens.
+constexpr int ROW_PIECES = static_cast<int>(MAX_K) / IN_PAR;
+// Words of one half of the weight ping-pong of a half engine.
+constexpr int HALF_WORDS = HALF_LINES * PIECES / OH;
+// Groups of four outputs whose parameters one half of a ping-pong holds.
+constexpr int CHUNK_GROUPS = 256;
+// Lines of a row that leave for memory together.
+constexpr int SEGMENT = 16;
 
 static_assert(LINE % IN_PAR == 0, "IN_PAR divides a line");
-static_assert(WEIGHT_PORTS % OUT_PAR == 0, "OUT_PAR divides a group of rows");
-static_assert(LINE % LANES == 0, "the lanes divide a line");
-static_assert(QUERY_TILE % TOKENS_PAR == 0, "TOKENS_PAR divides a query tile");
+static_assert(OUT_PAR == 2 || OUT_PAR == 4, "each half engine takes one or two outputs");
+static_assert(T % 2 == 0 && T <= SEGMENT, "two tokens share a multiplier");
+static_assert(BEAT % PORT_BYTES == 0, "a parameter beat is whole port beats");
+static_assert(FIRST_GROUPS % 16 == 0, "chunks are whole lines of 64 outputs");
+static_assert(TOKEN_LIMIT % static_cast<int>(KEY_BLOCK) == 0 && TOKEN_LIMIT <= HALF_LINES,
+              "a half engine holds the keys of a head");
 
 }  // namespace m3vit
 

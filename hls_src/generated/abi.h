@@ -9,11 +9,11 @@
 
 namespace m3vit {
 
-constexpr uint32_t ABI_VERSION = 1;
+constexpr uint32_t ABI_VERSION = 2;
 constexpr uint32_t MAGIC = 0x4d335654;
-constexpr int LINE = 64;          // bytes in a line of activation memory
-constexpr int BEAT = 16;          // bytes in a beat of a memory port
-constexpr int WEIGHT_PORTS = 4;   // memory ports that read weights
+constexpr int LINE = 64;          // bytes in a line of device memory
+constexpr int BEAT = 16;          // bytes in a parameter beat of the weight image
+constexpr int WEIGHT_PARTS = 4;   // parts of the weight image
 constexpr int PARAMETER_BIAS = 0;        // byte offsets in a parameter beat
 constexpr int PARAMETER_MULTIPLIER = 4;
 constexpr int PARAMETER_SHIFT = 6;
@@ -28,17 +28,19 @@ constexpr uint32_t INSTRUCTIONS_OFFSET = 320;
 constexpr uint32_t MAX_INSTRUCTIONS = 4096;
 constexpr uint32_t MAX_ROWS = 65536;
 constexpr uint32_t MAX_TOKENS = 2048;
-constexpr uint32_t MAX_COLS = 8192;
+constexpr uint32_t MAX_K = 4096;
 constexpr uint32_t MAX_OUTPUTS = 8192;
 constexpr uint32_t MAX_LAYERNORM = 1024;
 constexpr uint32_t MAX_HEADS = 32;
-constexpr uint32_t MAX_HEAD_DIM = 64;
 constexpr uint32_t MAX_EXPERTS = 64;
 constexpr uint32_t MAX_TOP_K = 8;
+constexpr uint32_t MAX_SLOTS = 16;
 constexpr uint32_t MAX_SIDE = 2048;
 constexpr uint32_t MAX_PATCH = 32;
+constexpr uint32_t MAX_STRIP = 32768;
 constexpr uint32_t MAX_CLASSES = 256;
 constexpr uint32_t KEY_BLOCK = 64;
+constexpr uint32_t RECORD_ENTRY = 8;
 
 enum Opcode {
     OP_END = 0,
@@ -48,11 +50,12 @@ enum Opcode {
     OP_LINEAR = 4,
     OP_ATTENTION = 5,
     OP_GATE = 6,
-    OP_EXPERTS = 7,
+    OP_EXPERTS_UP = 7,
     OP_CONV3X3 = 8,
     OP_UPSAMPLE2X = 9,
     OP_OUTPUT_CLASSES = 10,
     OP_OUTPUT_DEPTH = 11,
+    OP_EXPERTS_DOWN = 12,
 };
 
 enum Store {
@@ -80,41 +83,45 @@ enum Command {
 
 enum Error {
     ERROR_OK = 0,
-    ERROR_BAD_MAGIC = 1,
-    ERROR_BAD_ABI = 2,
-    ERROR_BAD_TASK = 3,
-    ERROR_BAD_OPCODE = 4,
-    ERROR_ACT_RANGE = 5,
-    ERROR_RESIDUAL_RANGE = 6,
-    ERROR_WEIGHTS_RANGE = 7,
-    ERROR_SHAPE = 8,
-    ERROR_WEIGHT_TILE = 9,
-    ERROR_QUEUE = 10,
+    ERROR_BAD_COMMAND = 1,
+    ERROR_ALIGNMENT = 2,
+    ERROR_PROGRAM_RANGE = 3,
+    ERROR_BAD_MAGIC = 4,
+    ERROR_BAD_ABI = 5,
+    ERROR_BAD_TASK = 6,
+    ERROR_BANK_LAYOUT = 7,
+    ERROR_BAD_OPCODE = 8,
+    ERROR_SHAPE = 9,
+    ERROR_READ_RANGE = 10,
     ERROR_FRAME_RANGE = 11,
-    ERROR_OUTPUT_RANGE = 12,
-    ERROR_PROGRAM_RANGE = 13,
-    ERROR_SCORES_RANGE = 14,
-    ERROR_BAD_COMMAND = 15,
+    ERROR_WRITE_RANGE = 12,
+    ERROR_RESULT_RANGE = 13,
+    ERROR_OVERLAP = 14,
+    ERROR_WEIGHTS_RANGE = 15,
+    ERROR_CAPACITY = 16,
+    ERROR_SLOTS = 17,
 };
 
 // All fields of an instruction; each opcode uses some of them.
 struct Instruction {
     uint32_t opcode;  // Opcode
-    uint32_t store;  // Store: where results go
+    uint32_t store;  // Store: what is written
     uint32_t activation;  // Activation applied to an int8 result
     int32_t pad;  // CONV3X3: int8 value outside the map
-    uint32_t wide;  // OUTPUT_*: the map is int16 instead of int8
+    uint32_t wide;  // OUTPUT_CLASSES: the map is int16 instead of int8
     uint32_t gate_mode;  // GATE: GateMode
     uint32_t per_image;  // GATE: every token takes the decision of row 0
+    uint32_t planar;  // LINEAR: the destination is planar
+    uint32_t passes;  // ATTENTION: 1 for 8-bit probabilities, 2 for 12-bit ones
     uint32_t rows;  // tokens or pixels
-    uint32_t src;  // source base: line, or element of residual/score memory
-    uint32_t dst;  // destination base: line, or element of residual/score memory
-    uint32_t src_stride;  // lines or elements from one source row to the next
-    uint32_t dst_stride;  // lines or elements from one destination row to the next
+    uint32_t src;  // first line of the source
+    uint32_t dst;  // first line of the destination
+    uint32_t src_stride;  // lines from one source row (plane) to the next
+    uint32_t dst_stride;  // lines from one destination row (plane) to the next
     uint32_t cols_in;  // input channels (without padding)
     uint32_t cols_out;  // output channels (without padding)
-    uint32_t weights;  // first weight row, beats within each part
-    uint32_t table;  // table, beats within part 0
+    uint32_t weights;  // first line of the layer in part 0
+    uint32_t table;  // first line of the table, in part 0
     uint32_t height;  // rows of the frame or input map
     uint32_t width;  // columns of the frame or input map
     uint32_t mult_a;  // ATTENTION: multiplier of the scores
@@ -123,18 +130,22 @@ struct Instruction {
     uint32_t shift_b;  // ATTENTION: shift of the output
     uint32_t heads;  // ATTENTION: heads
     uint32_t head_dim;  // ATTENTION: channels per head: 16, 32 or 64
-    uint32_t k_offset;  // ATTENTION: byte of the first key channel in a row
-    uint32_t v_offset;  // ATTENTION: byte of the first value channel in a row
+    uint32_t k_offset;  // ATTENTION: plane of the first key channel
+    uint32_t v_offset;  // ATTENTION: plane of the first value channel
     uint32_t experts;  // GATE, EXPERTS: number of experts
     uint32_t top_k;  // GATE, EXPERTS: experts per token
-    uint32_t hidden;  // EXPERTS: hidden channels of one expert
-    uint32_t scratch_stride;  // EXPERTS: lines per hidden row
-    uint32_t scratch;  // EXPERTS: first line of the hidden rows, one per queued token
-    uint32_t expert_beats;  // EXPERTS: beats from one expert to the next in each part
+    uint32_t slots;  // LAYERNORM: slots to add first
     uint32_t patch;  // LOAD_PATCHES: patch side in pixels
     uint32_t factor;  // OUTPUT_*: enlargement, 1, 2 or 4
     uint32_t eps_low;  // LAYERNORM: epsilon in integer units, low word
     uint32_t eps_high;  // LAYERNORM: epsilon in integer units, high word
+    uint32_t first_slot;  // EXPERTS_DOWN: slot of a token's first expert
+    uint32_t records;  // EXPERTS: first line of the records that GATE wrote
+    uint32_t expert_lines;  // EXPERTS: lines from one expert to the next in each part
+    uint32_t slot_base;  // LAYERNORM: first line of the slots
+    uint32_t weight_bits;  // width of a weight; 8, others are reserved
+    uint32_t expert_kind;  // EXPERTS: 0 two layers, others are reserved
+    uint32_t top_p;  // GATE: 0, others are reserved for a count per token
 };
 
 inline Instruction decode_instruction(const uint32_t word[INSTRUCTION_WORDS]) {
@@ -146,6 +157,8 @@ inline Instruction decode_instruction(const uint32_t word[INSTRUCTION_WORDS]) {
     decoded.wide = (word[0] >> 24) & 0x1u;
     decoded.gate_mode = (word[0] >> 25) & 0x3u;
     decoded.per_image = (word[0] >> 27) & 0x1u;
+    decoded.planar = (word[0] >> 28) & 0x1u;
+    decoded.passes = (word[0] >> 29) & 0x3u;
     decoded.rows = word[1];
     decoded.src = word[2];
     decoded.dst = word[3];
@@ -167,68 +180,71 @@ inline Instruction decode_instruction(const uint32_t word[INSTRUCTION_WORDS]) {
     decoded.v_offset = (word[12] >> 16) & 0xffffu;
     decoded.experts = (word[11] >> 0) & 0xffffu;
     decoded.top_k = (word[11] >> 16) & 0xffffu;
-    decoded.hidden = (word[12] >> 0) & 0xffffu;
-    decoded.scratch_stride = (word[12] >> 16) & 0xffffu;
-    decoded.scratch = word[13];
-    decoded.expert_beats = word[14];
+    decoded.slots = (word[11] >> 0) & 0xffffu;
     decoded.patch = (word[11] >> 0) & 0xffffu;
     decoded.factor = (word[11] >> 0) & 0xffffu;
     decoded.eps_low = word[12];
     decoded.eps_high = word[13];
+    decoded.first_slot = (word[12] >> 0) & 0xffffu;
+    decoded.records = word[13];
+    decoded.expert_lines = word[14];
+    decoded.slot_base = word[14];
+    decoded.weight_bits = (word[15] >> 0) & 0xffu;
+    decoded.expert_kind = (word[15] >> 8) & 0xffu;
+    decoded.top_p = (word[15] >> 16) & 0xffffu;
     return decoded;
 }
 
 // Offsets in the AXI4-Lite register file, as Vitis HLS assigns them.
-constexpr uint32_t REGISTER_COMMAND = 0x10;  // what to do on start: 0 identify, 1 run
-constexpr uint32_t REGISTER_TASK = 0x18;  // index into the program's task directory
-constexpr uint32_t REGISTER_FRAME = 0x20;  // input frame, uint8 RGB, rows without padding
-constexpr uint32_t REGISTER_OUTPUT = 0x2c;  // result: uint8 class ids or uint16 millimetres
-constexpr uint32_t REGISTER_PROGRAM = 0x38;  // program header, task directory, instructions
-constexpr uint32_t REGISTER_WEIGHTS0 = 0x44;  // weight image, part of port 0, with all tables
-constexpr uint32_t REGISTER_WEIGHTS1 = 0x50;  // weight image, part of port 1
-constexpr uint32_t REGISTER_WEIGHTS2 = 0x5c;  // weight image, part of port 2
-constexpr uint32_t REGISTER_WEIGHTS3 = 0x68;  // weight image, part of port 3
-constexpr uint32_t REGISTER_FRAME_BYTES = 0x74;  // size of the frame buffer
-constexpr uint32_t REGISTER_OUTPUT_BYTES = 0x7c;  // size of the output buffer
-constexpr uint32_t REGISTER_PROGRAM_BYTES = 0x84;  // size of the program buffer
-constexpr uint32_t REGISTER_WEIGHTS_BYTES = 0x8c;  // size of each of the four parts of the weight image
-constexpr uint32_t REGISTER_MAGIC = 0x94;  // 0x4D335654, 'M3VT'
-constexpr uint32_t REGISTER_ABI_VERSION = 0x9c;  // ABI version of the bitstream
-constexpr uint32_t REGISTER_CONFIG = 0xa4;  // TOKENS_PAR | OUT_PAR << 8 | IN_PAR << 16
-constexpr uint32_t REGISTER_ACT_LINES = 0xac;  // capacity of activation memory, lines of 64 bytes
-constexpr uint32_t REGISTER_RESIDUAL_ELEMENTS = 0xb4;  // capacity of residual memory, int16 elements
-constexpr uint32_t REGISTER_WEIGHT_TILE_BEATS = 0xbc;  // half of the weight ping-pong, 16-byte beats per port
-constexpr uint32_t REGISTER_QUEUE_ENTRIES = 0xc4;  // capacity of the expert queues, (token, expert) pairs
-constexpr uint32_t REGISTER_SCORE_ELEMENTS = 0xcc;  // capacity of router score memory, int32 elements
-constexpr uint32_t REGISTER_ERROR = 0xd4;  // error code of the last run, 0 when it succeeded
-constexpr uint32_t REGISTER_ERROR_PC = 0xdc;  // index of the instruction that failed
-constexpr uint32_t REGISTER_CYCLES_LOW = 0xe4;  // cycles of the last run, low word (0 where not counted)
-constexpr uint32_t REGISTER_CYCLES_HIGH = 0xec;  // cycles of the last run, high word
+constexpr uint32_t REGISTER_RUN_COMMAND = 0x10;  // what to do on start: 0 identify, 1 run
+constexpr uint32_t REGISTER_RUN_TASK = 0x18;  // index into the program's task directory
+constexpr uint32_t REGISTER_BANK_PROGRAM = 0x20;  // the bank: program
+constexpr uint32_t REGISTER_BANK_WEIGHTS0 = 0x2c;  // the bank: weights of part 0 with all tables, keys, slots
+constexpr uint32_t REGISTER_BANK_WEIGHTS1 = 0x38;  // the bank: weights of part 1, slots
+constexpr uint32_t REGISTER_BANK_WEIGHTS2 = 0x44;  // the bank: weights of part 2, values, slots
+constexpr uint32_t REGISTER_BANK_WEIGHTS3 = 0x50;  // the bank: weights of part 3, slots
+constexpr uint32_t REGISTER_BANK_TOKENS = 0x5c;  // the bank: rows that a pass works on
+constexpr uint32_t REGISTER_BANK_RESIDUAL = 0x68;  // the bank: residual rows, tables of the row pass
+constexpr uint32_t REGISTER_BANK_RECORDS = 0x74;  // the bank: records of the router
+constexpr uint32_t REGISTER_BANK_RESULTS = 0x80;  // the bank: everything that is written to the workspace
+constexpr uint32_t REGISTER_FRAME_PIXELS = 0x8c;  // input frame, uint8 RGB, rows without padding
+constexpr uint32_t REGISTER_RESULT_PIXELS = 0x98;  // result: uint8 class ids or uint16 millimetres
+constexpr uint32_t REGISTER_BANK_BYTES = 0xa4;  // size of the bank
+constexpr uint32_t REGISTER_FRAME_BYTES = 0xac;  // size of the frame buffer
+constexpr uint32_t REGISTER_RESULT_BYTES = 0xb4;  // size of the result buffer, a multiple of 64
+constexpr uint32_t REGISTER_ID_MAGIC = 0xbc;  // 0x4D335654, 'M3VT'
+constexpr uint32_t REGISTER_ID_ABI = 0xcc;  // ABI version of the bitstream
+constexpr uint32_t REGISTER_ID_SHAPE = 0xdc;  // tokens_par | out_par << 8 | in_par << 16
+constexpr uint32_t REGISTER_CAP_HALF_LINES = 0xec;  // half of each half engine's weight ping-pong, 64-byte lines
+constexpr uint32_t REGISTER_CAP_TOKENS = 0xfc;  // rows of ATTENTION, GATE and EXPERTS
+constexpr uint32_t REGISTER_CAP_MAP_LINES = 0x10c;  // lines of one map row
+constexpr uint32_t REGISTER_RUN_ERROR = 0x11c;  // error code of the last run, 0 when it succeeded
+constexpr uint32_t REGISTER_RUN_PC = 0x12c;  // index of the instruction that failed
 
 // Tables of docs/numerics.md.
 constexpr int32_t EXP_TABLE[256] = {
-    4096, 4085, 4074, 4063, 4052, 4041, 4030, 4019, 4008, 3997, 3987, 3976,
-    3965, 3954, 3944, 3933, 3922, 3912, 3901, 3891, 3880, 3870, 3859, 3849,
-    3838, 3828, 3818, 3807, 3797, 3787, 3776, 3766, 3756, 3746, 3736, 3726,
-    3716, 3706, 3696, 3686, 3676, 3666, 3656, 3646, 3636, 3626, 3616, 3607,
-    3597, 3587, 3577, 3568, 3558, 3548, 3539, 3529, 3520, 3510, 3501, 3491,
-    3482, 3472, 3463, 3454, 3444, 3435, 3426, 3416, 3407, 3398, 3389, 3380,
-    3371, 3361, 3352, 3343, 3334, 3325, 3316, 3307, 3298, 3289, 3280, 3272,
-    3263, 3254, 3245, 3236, 3228, 3219, 3210, 3201, 3193, 3184, 3176, 3167,
-    3158, 3150, 3141, 3133, 3124, 3116, 3108, 3099, 3091, 3082, 3074, 3066,
-    3057, 3049, 3041, 3033, 3025, 3016, 3008, 3000, 2992, 2984, 2976, 2968,
-    2960, 2952, 2944, 2936, 2928, 2920, 2912, 2904, 2896, 2888, 2881, 2873,
-    2865, 2857, 2850, 2842, 2834, 2827, 2819, 2811, 2804, 2796, 2789, 2781,
-    2774, 2766, 2759, 2751, 2744, 2736, 2729, 2721, 2714, 2707, 2699, 2692,
-    2685, 2678, 2670, 2663, 2656, 2649, 2642, 2634, 2627, 2620, 2613, 2606,
-    2599, 2592, 2585, 2578, 2571, 2564, 2557, 2550, 2543, 2536, 2530, 2523,
-    2516, 2509, 2502, 2496, 2489, 2482, 2475, 2469, 2462, 2455, 2449, 2442,
-    2435, 2429, 2422, 2416, 2409, 2403, 2396, 2390, 2383, 2377, 2370, 2364,
-    2358, 2351, 2345, 2339, 2332, 2326, 2320, 2313, 2307, 2301, 2295, 2288,
-    2282, 2276, 2270, 2264, 2258, 2252, 2245, 2239, 2233, 2227, 2221, 2215,
-    2209, 2203, 2197, 2191, 2186, 2180, 2174, 2168, 2162, 2156, 2150, 2144,
-    2139, 2133, 2127, 2121, 2116, 2110, 2104, 2099, 2093, 2087, 2082, 2076,
-    2070, 2065, 2059, 2054,
+    4080, 4069, 4058, 4047, 4036, 4025, 4014, 4003, 3993, 3982, 3971, 3960,
+    3950, 3939, 3928, 3918, 3907, 3896, 3886, 3875, 3865, 3854, 3844, 3834,
+    3823, 3813, 3803, 3792, 3782, 3772, 3762, 3752, 3741, 3731, 3721, 3711,
+    3701, 3691, 3681, 3671, 3661, 3651, 3641, 3632, 3622, 3612, 3602, 3592,
+    3583, 3573, 3563, 3554, 3544, 3535, 3525, 3515, 3506, 3497, 3487, 3478,
+    3468, 3459, 3449, 3440, 3431, 3422, 3412, 3403, 3394, 3385, 3376, 3366,
+    3357, 3348, 3339, 3330, 3321, 3312, 3303, 3294, 3285, 3277, 3268, 3259,
+    3250, 3241, 3232, 3224, 3215, 3206, 3198, 3189, 3180, 3172, 3163, 3155,
+    3146, 3138, 3129, 3121, 3112, 3104, 3095, 3087, 3079, 3070, 3062, 3054,
+    3046, 3037, 3029, 3021, 3013, 3005, 2996, 2988, 2980, 2972, 2964, 2956,
+    2948, 2940, 2932, 2924, 2916, 2909, 2901, 2893, 2885, 2877, 2869, 2862,
+    2854, 2846, 2839, 2831, 2823, 2816, 2808, 2800, 2793, 2785, 2778, 2770,
+    2763, 2755, 2748, 2740, 2733, 2726, 2718, 2711, 2703, 2696, 2689, 2682,
+    2674, 2667, 2660, 2653, 2646, 2638, 2631, 2624, 2617, 2610, 2603, 2596,
+    2589, 2582, 2575, 2568, 2561, 2554, 2547, 2540, 2533, 2527, 2520, 2513,
+    2506, 2499, 2493, 2486, 2479, 2472, 2466, 2459, 2452, 2446, 2439, 2433,
+    2426, 2419, 2413, 2406, 2400, 2393, 2387, 2380, 2374, 2368, 2361, 2355,
+    2348, 2342, 2336, 2329, 2323, 2317, 2311, 2304, 2298, 2292, 2286, 2280,
+    2273, 2267, 2261, 2255, 2249, 2243, 2237, 2231, 2225, 2219, 2213, 2207,
+    2201, 2195, 2189, 2183, 2177, 2171, 2165, 2159, 2154, 2148, 2142, 2136,
+    2130, 2125, 2119, 2113, 2107, 2102, 2096, 2090, 2085, 2079, 2073, 2068,
+    2062, 2057, 2051, 2046,
 };
 
 constexpr uint32_t GATE_TABLE[256] = {

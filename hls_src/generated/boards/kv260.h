@@ -5,23 +5,20 @@
 #ifndef M3VIT_GENERATED_BOARD_H
 #define M3VIT_GENERATED_BOARD_H
 
-#define M3VIT_URAM  // large memories go to UltraRAM
+#define M3VIT_URAM  // weights lie in UltraRAM
 
-// Kria KV260 (xck26-sfvc784-2LV-c) at 250 MHz
+// Kria KV260 (xck26-sfvc784-2LV-c) at 225 MHz
 namespace m3vit {
 namespace board {
 
-constexpr int TOKENS_PAR = 8;
+constexpr int TOKENS_PAR = 6;
 constexpr int OUT_PAR = 4;
 constexpr int IN_PAR = 64;
-constexpr int ACT_LINES = 24576;
-constexpr int RESIDUAL_ELEMENTS = 262144;
-constexpr int WEIGHT_TILE_BEATS = 1280;
-constexpr int QUEUE_ENTRIES = 4096;
-constexpr int SCORE_ELEMENTS = 16384;
-constexpr int STRIP_BYTES = 32768;
-constexpr int DSP = 1248;
-constexpr int DRAM_BYTES_PER_256_CYCLES = 13107;
+constexpr int HALF_LINES = 4096;
+constexpr int MAX_TOKENS = 2048;
+constexpr int MAP_LINES = 384;
+constexpr int FIRST_GROUPS = 32;
+constexpr int PORT_BYTES = 16;
 
 }  // namespace board
 }  // namespace m3vit

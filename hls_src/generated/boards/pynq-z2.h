@@ -10,16 +10,13 @@ namespace m3vit {
 namespace board {
 
 constexpr int TOKENS_PAR = 4;
-constexpr int OUT_PAR = 1;
-constexpr int IN_PAR = 64;
-constexpr int ACT_LINES = 4608;
-constexpr int RESIDUAL_ELEMENTS = 49152;
-constexpr int WEIGHT_TILE_BEATS = 384;
-constexpr int QUEUE_ENTRIES = 1024;
-constexpr int SCORE_ELEMENTS = 4096;
-constexpr int STRIP_BYTES = 16384;
-constexpr int DSP = 220;
-constexpr int DRAM_BYTES_PER_256_CYCLES = 4096;
+constexpr int OUT_PAR = 2;
+constexpr int IN_PAR = 32;
+constexpr int HALF_LINES = 768;
+constexpr int MAX_TOKENS = 768;
+constexpr int MAP_LINES = 192;
+constexpr int FIRST_GROUPS = 16;
+constexpr int PORT_BYTES = 8;
 
 }  // namespace board
 }  // namespace m3vit

@@ -5,21 +5,18 @@
 #ifndef M3VIT_GENERATED_BOARD_H
 #define M3VIT_GENERATED_BOARD_H
 
-// Ultra96-V2 (xczu3eg-sbva484-1-e) at 200 MHz
+// Ultra96-V2 (xczu3eg-sbva484-1-e) at 187.5 MHz
 namespace m3vit {
 namespace board {
 
 constexpr int TOKENS_PAR = 4;
 constexpr int OUT_PAR = 2;
 constexpr int IN_PAR = 64;
-constexpr int ACT_LINES = 6144;
-constexpr int RESIDUAL_ELEMENTS = 98304;
-constexpr int WEIGHT_TILE_BEATS = 640;
-constexpr int QUEUE_ENTRIES = 2048;
-constexpr int SCORE_ELEMENTS = 8192;
-constexpr int STRIP_BYTES = 16384;
-constexpr int DSP = 360;
-constexpr int DRAM_BYTES_PER_256_CYCLES = 4096;
+constexpr int HALF_LINES = 1536;
+constexpr int MAX_TOKENS = 1536;
+constexpr int MAP_LINES = 384;
+constexpr int FIRST_GROUPS = 16;
+constexpr int PORT_BYTES = 16;
 
 }  // namespace board
 }  // namespace m3vit

@@ -5,23 +5,20 @@
 #ifndef M3VIT_GENERATED_BOARD_H
 #define M3VIT_GENERATED_BOARD_H
 
-#define M3VIT_URAM  // large memories go to UltraRAM
+#define M3VIT_URAM  // weights lie in UltraRAM
 
-// ZCU104 (xczu7ev-ffvc1156-2-e) at 300 MHz
+// ZCU104 (xczu7ev-ffvc1156-2-e) at 250 MHz
 namespace m3vit {
 namespace board {
 
 constexpr int TOKENS_PAR = 8;
 constexpr int OUT_PAR = 4;
 constexpr int IN_PAR = 64;
-constexpr int ACT_LINES = 32768;
-constexpr int RESIDUAL_ELEMENTS = 524288;
-constexpr int WEIGHT_TILE_BEATS = 2560;
-constexpr int QUEUE_ENTRIES = 8192;
-constexpr int SCORE_ELEMENTS = 32768;
-constexpr int STRIP_BYTES = 32768;
-constexpr int DSP = 1728;
-constexpr int DRAM_BYTES_PER_256_CYCLES = 10923;
+constexpr int HALF_LINES = 4096;
+constexpr int MAX_TOKENS = 2048;
+constexpr int MAP_LINES = 512;
+constexpr int FIRST_GROUPS = 32;
+constexpr int PORT_BYTES = 16;
 
 }  // namespace board
 }  // namespace m3vit
