@@ -170,7 +170,8 @@ def board_selector() -> str:
         f'#elif defined({board_macro(board)})\n#include "boards/{name}.h"\n'
         for name, board in boards.BOARDS.items()
     )
-    return f"""{_CPP_HEAD}#if defined(M3VIT_BOARD_FILE)  // a board of the user: board_file.h on the include path
+    return f"""{_CPP_HEAD}// A board of the user: board_file.h on the include path.
+#if defined(M3VIT_BOARD_FILE)
 #include "board_file.h"
 {choices}#else
 #include "boards/{boards.DEFAULT_BOARD}.h"

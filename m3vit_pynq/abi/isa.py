@@ -127,6 +127,13 @@ class Field:
     doc: str
     signed: bool = False
 
+    def extract(self, words: Sequence[int]) -> int:
+        """Value of the field in the words of an instruction."""
+        value = words[self.word] >> self.shift & ((1 << self.bits) - 1)
+        if self.signed and value >> (self.bits - 1):
+            value -= 1 << self.bits
+        return value
+
 
 _FIELDS = (
     Field("opcode", 0, 0, 8, "Opcode"),
@@ -273,13 +280,7 @@ class Instruction:
         """
         words = struct.unpack(f"<{INSTRUCTION_WORDS}I", data)
         opcode = Opcode(words[0] & 0xFF)
-        operands = {}
-        for name in OPERANDS[opcode]:
-            field = FIELDS[name]
-            value = (words[field.word] >> field.shift) & ((1 << field.bits) - 1)
-            if field.signed and value >> (field.bits - 1):
-                value -= 1 << field.bits
-            operands[name] = value
+        operands = {name: FIELDS[name].extract(words) for name in OPERANDS[opcode]}
         instruction = cls(opcode, **operands)
         if instruction.encode() != bytes(data):
             raise ValueError(f"{opcode.name}: bits outside its operands are set")

@@ -12,7 +12,7 @@ from m3vit_pynq.reference.primitives import rshift, saturate
 
 
 def reciprocal_root(variance: int) -> tuple[int, int]:
-    """``2**63 / sqrt(variance << 2k)`` and the k that normalises `variance`.
+    """``2**48 / sqrt(variance << 2k)`` to 17 bits, and the k that normalises `variance`.
 
     Parameters
     ----------
@@ -22,13 +22,31 @@ def reciprocal_root(variance: int) -> tuple[int, int]:
     Returns
     -------
     inv : int
-        2**31 to 2**32.
+        2**16 to 2**17 - 1.
     k : int
         Half the leading zeros of V, 0 to 31.
     """
     k = (64 - variance.bit_length()) // 2
-    root = math.isqrt(variance << 2 * k)
-    return (1 << 63) // root, k
+    root = math.isqrt((variance << 2 * k) >> 28)
+    return min((1 << 17) - 1, (1 << 34) // root), k
+
+
+def combine(x: np.ndarray, slots: np.ndarray) -> np.ndarray:
+    """Add slots to rows of the residual stream, one after the other, with saturation.
+
+    Parameters
+    ----------
+    x : int16 [rows, n]
+    slots : int16 [slots, rows, n]
+
+    Returns
+    -------
+    int16 [rows, n]
+    """
+    total = x.astype(np.int64)
+    for slot in slots:
+        total = saturate(total + slot, 16)
+    return total.astype(np.int16)
 
 
 def layernorm(
@@ -59,6 +77,6 @@ def layernorm(
     pairs = [reciprocal_root(int(v) + eps) for v in spread]
     inv = np.array([p[0] for p in pairs], dtype=np.int64)[:, None]
     k = np.array([p[1] for p in pairs], dtype=np.int64)[:, None]
-    z = rshift((n * x - total[:, None]) * inv, 49 - k)
+    z = rshift((n * x - total[:, None]) * inv, 34 - k)
     scaled = z * gamma.astype(np.int64) + beta.astype(np.int64)
     return saturate(rshift(scaled, shift), 8).astype(np.int8)

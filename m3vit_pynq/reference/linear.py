@@ -6,16 +6,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from m3vit_pynq.abi.boards import LINE
-from m3vit_pynq.abi.isa import Activation, lines
+from m3vit_pynq.abi.isa import Activation
 from m3vit_pynq.reference.image import WeightRows
-from m3vit_pynq.reference.primitives import exact_matmul, requant, saturate, wrap32
+from m3vit_pynq.reference.primitives import exact_matmul, requant, saturate, wrap27
 
 _INT8_PRODUCT = 1 << 14
 
 
 def accumulate(a: np.ndarray, layer: WeightRows) -> np.ndarray:
-    """``bias + a @ weights.T`` in 32-bit accumulators.
+    """``bias + a @ weights.T`` in 27-bit accumulators.
 
     Parameters
     ----------
@@ -25,9 +24,9 @@ def accumulate(a: np.ndarray, layer: WeightRows) -> np.ndarray:
 
     Returns
     -------
-    int64 [rows, outputs] within the range of int32
+    int64 [rows, outputs] of 27 bits
     """
-    return wrap32(exact_matmul(a, layer.weights.T, _INT8_PRODUCT) + layer.bias)
+    return wrap27(exact_matmul(a, layer.weights.T, _INT8_PRODUCT) + layer.bias)
 
 
 def scale(acc: np.ndarray, layer: WeightRows, bits: int) -> np.ndarray:
@@ -57,24 +56,24 @@ def neighbourhoods(image: np.ndarray, pad: int) -> np.ndarray:
 
     Parameters
     ----------
-    image : int8 [height, width, channels]
+    image : int8 [height, width, Cp]
+        Whole lines: Cp is a multiple of 64.
     pad : int
         Value outside the map.
 
     Returns
     -------
     int8 [height * width, 9 * Cp]
-        Channels padded with zeros to Cp, a multiple of 64; order (ky, kx, c).
+        Order (ky, kx, c).
     """
     height, width, channels = image.shape
-    padded = lines(channels) * LINE
     framed = np.full((height + 2, width + 2, channels), pad, dtype=np.int8)
     framed[1:-1, 1:-1] = image
-    columns = np.zeros((height, width, 9, padded), dtype=np.int8)
+    columns = np.empty((height, width, 9, channels), dtype=np.int8)
     for ky in range(3):
         for kx in range(3):
-            columns[:, :, 3 * ky + kx, :channels] = framed[ky : ky + height, kx : kx + width]
-    return columns.reshape(height * width, 9 * padded)
+            columns[:, :, 3 * ky + kx] = framed[ky : ky + height, kx : kx + width]
+    return columns.reshape(height * width, 9 * channels)
 
 
 def patches(frame: np.ndarray, patch: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The accelerator as a machine: memories, programs, one method per opcode."""
+"""The accelerator as a machine: a bank, programs, one method per opcode."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import numpy as np
 from m3vit_pynq.abi import ABI_VERSION, isa
 from m3vit_pynq.abi.boards import LINE, Board
 from m3vit_pynq.abi.errors import ErrorCode
-from m3vit_pynq.abi.isa import Activation, Instruction, Opcode, Store, lines
+from m3vit_pynq.abi.footprint import conv_cols
+from m3vit_pynq.abi.isa import Activation, BankLayout, Instruction, Opcode, Store, lines
+from m3vit_pynq.abi.limits import layernorm_eps
 from m3vit_pynq.errors import AcceleratorError
 from m3vit_pynq.reference import layernorm, linear, outputs, routing
 from m3vit_pynq.reference.attention import attention
 from m3vit_pynq.reference.image import WeightImage, WeightRows
-from m3vit_pynq.reference.refusals import Buffers, Capacity, check, conv_cols, layernorm_eps
-from m3vit_pynq.reference.routing import Queues
+from m3vit_pynq.reference.refusals import Buffers, Capacity, Pending, after, check
 
 Observer = Callable[[int, Instruction, "Machine"], None]
 
@@ -29,16 +30,17 @@ class Machine:
     Parameters
     ----------
     capacity : Board, Capacity, mapping or None
-        On-chip capacities to enforce; None for generous ones.
+        Buffers to enforce; None for generous ones.
 
     Attributes
     ----------
-    act : int8 [lines, 64]
-    residual : int16 [elements]
-    scores : int32 [elements]
-    queues : Queues
-    weights : WeightImage
-    frame, output : uint8 [bytes]
+    bank : uint8 [bytes]
+        Program, weight image and workspace.
+    layout : BankLayout
+        Sections of the bank, from the program's header.
+    pending : Pending or None
+        Slots that no LAYERNORM has added yet.
+    frame, result : uint8 [bytes]
         Buffers of the run.
     observer : callable(pc, instruction, machine) or None
         Called after every instruction but END.
@@ -46,44 +48,60 @@ class Machine:
 
     def __init__(self, capacity: Board | Capacity | Mapping[str, int] | None = None) -> None:
         self.capacity = Capacity.of(capacity)
-        self.act = np.zeros((self.capacity.act_lines, LINE), dtype=np.int8)
-        self.residual = np.zeros(self.capacity.residual_elements, dtype=np.int16)
-        self.scores = np.zeros(self.capacity.score_elements, dtype=np.int32)
-        self.queues = Queues()
-        self.weights = WeightImage(np.zeros((4, 0), dtype=np.uint8))
-        self.program = b""
         self.frame = np.zeros(0, dtype=np.uint8)
-        self.output = np.zeros(0, dtype=np.uint8)
+        self.result = np.zeros(0, dtype=np.uint8)
         self.observer: Observer | None = None
-        self._result: tuple[int, int, str] | None = None
+        self.pending: Pending | None = None
+        self._shape: tuple[int, int, str] | None = None
+        self.attach(np.zeros(0, dtype=np.uint8), BankLayout(0, 0, 0, 0))
 
     def load(self, program: bytes | np.ndarray, weights: np.ndarray) -> None:
-        """Take a program and a weight image.
+        """Fill a bank with a program and a weight image; the workspace becomes zero.
 
         Parameters
         ----------
         program : bytes or uint8 [n]
-            Not looked at before `run`.
+            Its header says where the sections lie.
         weights : uint8 [4, n]
 
         Raises
         ------
         ValueError
-            If `weights` is no weight image.
+            If `weights` is no image of the size that the header states.
         """
-        self.program = bytes(program)
-        self.weights = WeightImage(weights)
+        program = np.frombuffer(bytes(program), dtype=np.uint8)
+        layout = BankLayout(*struct.unpack_from("<4I", program, 16))
+        if weights.shape != (isa.WEIGHT_PARTS, LINE * layout.part_lines):
+            raise ValueError(f"weights are {list(weights.shape)}, the header says {layout}")
+        bank = np.zeros(LINE * layout.lines, dtype=np.uint8)
+        bank[: program.size] = program
+        first = LINE * layout.weights_line
+        bank[first : first + weights.size] = weights.reshape(-1)
+        self.attach(bank, layout)
 
-    def run(self, task: int, frame: np.ndarray, output_bytes: int | None = None) -> np.ndarray:
-        """Run one task of the loaded program.
+    def attach(self, bank: np.ndarray, layout: BankLayout) -> None:
+        """Work on a bank as it is, uint8 [bytes]; it is changed in place."""
+        self.bank, self.layout = bank, layout
+        self._lines = bank[: bank.size // LINE * LINE].reshape(-1, LINE)
+
+    @property
+    def weights(self) -> WeightImage:
+        """The weight image in the bank."""
+        where = self.layout
+        image = self._lines[where.weights_line :][: isa.WEIGHT_PARTS * where.part_lines]
+        return WeightImage(image.reshape(isa.WEIGHT_PARTS, -1), where.weights_line)
+
+    def run(self, task: int, frame: np.ndarray, result_bytes: int | None = None) -> np.ndarray:
+        """Run one task of the program in the bank.
 
         Parameters
         ----------
         task : int
             Index into the task directory.
         frame : uint8 [height, width, 3]
-        output_bytes : int, optional
-            Size of the output buffer; by default what the directory states.
+        result_bytes : int, optional
+            Size of the result buffer; by default what the directory states, in
+            whole lines.
 
         Returns
         -------
@@ -102,14 +120,14 @@ class Machine:
             raise ValueError(f"the frame is {frame.dtype}, not uint8")
         first, count, stated = self._directory(task)
         self.frame = frame.reshape(-1)
-        self.output = np.zeros(stated if output_bytes is None else output_bytes, dtype=np.uint8)
-        self.queues = Queues()
-        self._result = None
+        size = LINE * lines(stated) if result_bytes is None else result_bytes
+        self.result = np.zeros(size, dtype=np.uint8)
+        self.pending, self._shape = None, None
         for pc in range(first, first + count):
             instruction = self._fetch(pc)
-            if instruction.opcode == Opcode.END:
-                return self.result()
             self.execute(instruction, pc)
+            if instruction.opcode == Opcode.END:
+                return self.shaped_result()
             if self.observer is not None:
                 self.observer(pc, instruction, self)
         raise AcceleratorError(ErrorCode.PROGRAM_RANGE, first + count)
@@ -128,36 +146,36 @@ class Machine:
         AcceleratorError
             If the instruction is refused; no memory has changed.
         """
-        buffers = Buffers(self.frame.size, self.output.size, self.weights.beats)
-        routed = (self.queues.rows, self.queues.experts, self.queues.top_k)
-        code = check(instruction, self.capacity, buffers, routed)
+        buffers = Buffers(self.frame.size, self.result.size)
+        code = check(instruction, self.capacity, buffers, self.layout, self.pending)
         if code != ErrorCode.OK:
             raise AcceleratorError(code, pc, f"{instruction.opcode.name} {instruction.operands}")
         if instruction.opcode != Opcode.END:
             getattr(self, f"_{instruction.opcode.name.lower()}")(instruction)
+        self.pending = after(instruction, self.pending)
 
-    def result(self) -> np.ndarray:
-        """The output buffer as the last OUTPUT instruction shaped it.
+    def shaped_result(self) -> np.ndarray:
+        """The result buffer as the last OUTPUT instruction shaped it.
 
         Raises
         ------
         ValueError
             If none was executed.
         """
-        if self._result is None:
+        if self._shape is None:
             raise ValueError("the task has no OUTPUT instruction")
-        height, width, dtype = self._result
+        height, width, dtype = self._shape
         size = height * width * np.dtype(dtype).itemsize
-        return self.output[:size].view(dtype).reshape(height, width).copy()
+        return self.result[:size].view(dtype).reshape(height, width).copy()
 
     # Program
 
     def _directory(self, task: int) -> tuple[int, int, int]:
         """First instruction, count and output bytes of a task."""
-        program = self.program
-        if len(program) < isa.INSTRUCTIONS_OFFSET:
+        bank = self.bank
+        if bank.size < isa.INSTRUCTIONS_OFFSET:
             raise AcceleratorError(ErrorCode.PROGRAM_RANGE, 0)
-        magic, abi, tasks, instructions = struct.unpack_from("<4I", program)
+        magic, abi, tasks, instructions, *sections = struct.unpack_from("<8I", bank)
         if magic != isa.PROGRAM_MAGIC:
             raise AcceleratorError(ErrorCode.BAD_MAGIC, 0)
         if abi != ABI_VERSION:
@@ -165,79 +183,83 @@ class Machine:
         if not 1 <= tasks <= isa.MAX_TASKS or not 0 <= task < tasks:
             raise AcceleratorError(ErrorCode.BAD_TASK, 0)
         needed = isa.INSTRUCTIONS_OFFSET + isa.INSTRUCTION_BYTES * instructions
-        if instructions > isa.MAX_INSTRUCTIONS or needed > len(program):
+        if instructions > isa.MAX_INSTRUCTIONS or needed > bank.size:
             raise AcceleratorError(ErrorCode.PROGRAM_RANGE, 0)
+        self.layout = BankLayout(*sections)
+        if not self.layout.valid(instructions, bank.size):
+            raise AcceleratorError(ErrorCode.BANK_LAYOUT, 0)
         entry = isa.HEADER_BYTES + isa.TASK_ENTRY_BYTES * task
-        _, first, count, output_bytes = struct.unpack_from("<4I", program, entry)
+        _, first, count, output_bytes = struct.unpack_from("<4I", bank, entry)
         if count == 0 or first + count > instructions:
             raise AcceleratorError(ErrorCode.PROGRAM_RANGE, 0)
         return first, count, output_bytes
 
     def _fetch(self, pc: int) -> Instruction:
         """Decode as the hardware does: bits outside the operands are ignored."""
-        words = struct.unpack_from(
-            f"<{isa.INSTRUCTION_WORDS}I",
-            self.program,
-            isa.INSTRUCTIONS_OFFSET + isa.INSTRUCTION_BYTES * pc,
-        )
+        start = isa.INSTRUCTIONS_OFFSET + isa.INSTRUCTION_BYTES * pc
+        words = struct.unpack_from(f"<{isa.INSTRUCTION_WORDS}I", self.bank, start)
         try:
             opcode = Opcode(words[0] & 0xFF)
         except ValueError:
             raise AcceleratorError(ErrorCode.BAD_OPCODE, pc) from None
-        operands = {}
-        for name in isa.OPERANDS[opcode]:
-            field = isa.FIELDS[name]
-            value = words[field.word] >> field.shift & ((1 << field.bits) - 1)
-            if field.signed and value >> (field.bits - 1):
-                value -= 1 << field.bits
-            operands[name] = value
+        operands = {name: isa.FIELDS[name].extract(words) for name in isa.OPERANDS[opcode]}
         return Instruction(opcode, **operands)
 
-    # Memories
+    # Memory
 
-    def read_act(self, base: int, rows: int, stride: int, channels: int) -> np.ndarray:
-        """Rows of a tensor in activation memory: int8 [rows, channels]."""
-        index = base + stride * np.arange(rows)[:, None] + np.arange(lines(channels))
-        return self.act[index].reshape(rows, -1)[:, :channels]
+    def read_rows(self, base: int, rows: int, stride: int, count: int) -> np.ndarray:
+        """Rows of ``count`` lines: uint8 [rows, 64 * count]."""
+        index = base + stride * np.arange(rows)[:, None] + np.arange(count)
+        return self._lines[index].reshape(rows, -1)
 
-    def write_act(self, base: int, stride: int, data: np.ndarray) -> None:
-        """Write int8 [rows, channels]; the rest of each last line stays as it is."""
-        rows, channels = data.shape
-        starts = LINE * (base + stride * np.arange(rows))
-        self.act.reshape(-1)[starts[:, None] + np.arange(channels)] = data
+    def write_rows(self, base: int, stride: int, data: np.ndarray) -> None:
+        """Write [rows, channels] of any integer type, padded with zeros to whole lines."""
+        rows = len(data)
+        stored = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("<"))
+        stored = stored.view(np.uint8).reshape(rows, -1)
+        count = lines(stored.shape[1])
+        padded = np.zeros((rows, LINE * count), dtype=np.uint8)
+        padded[:, : stored.shape[1]] = stored
+        index = base + stride * np.arange(rows)[:, None] + np.arange(count)
+        self._lines[index] = padded.reshape(rows, count, LINE)
 
-    def _elements(self, base: int, rows: int, stride: int, channels: int) -> np.ndarray:
-        """Indices [rows, channels] into residual or score memory."""
-        return base + stride * np.arange(rows)[:, None] + np.arange(channels)
+    def read_residual(self, base: int, rows: int, stride: int, channels: int) -> np.ndarray:
+        """int16 [rows, channels]."""
+        return self.read_rows(base, rows, stride, lines(2 * channels)).view("<i2")[:, :channels]
 
-    def _add_residual(self, index: np.ndarray, update: np.ndarray) -> None:
-        total = self.residual[index] + update
-        self.residual[index] = np.clip(total, -32768, 32767)
+    def _operand(self, i: Instruction, rows: int, channels: int) -> np.ndarray:
+        """Source rows of a matrix layer, whole lines: int8 [rows, K]."""
+        return self.read_rows(i.src, rows, i.src_stride, lines(channels)).view(np.int8)
 
     # Opcodes
 
     def _load_patches(self, i: Instruction) -> None:
-        size = 3 * i.height * i.width
-        frame = self.frame[:size].reshape(i.height, i.width, 3)
-        self.write_act(i.dst, i.dst_stride, linear.patches(frame, i.patch))
+        frame = self.frame[: 3 * i.height * i.width].reshape(i.height, i.width, 3)
+        self.write_rows(i.dst, i.dst_stride, linear.patches(frame, i.patch))
 
     def _load_residual(self, i: Instruction) -> None:
-        values = self.weights.table(i.table, i.rows * i.cols_out, "<i2")
-        index = self._elements(i.dst, i.rows, i.dst_stride, i.cols_out)
-        self.residual[index] = values.reshape(i.rows, i.cols_out)
+        size = LINE * lines(2 * i.cols_out)
+        values = self.weights.table(i.table, i.rows * size, "u1")
+        self.write_rows(i.dst, i.dst_stride, values.reshape(i.rows, size))
 
     def _layernorm(self, i: Instruction) -> None:
-        x = self.residual[self._elements(i.src, i.rows, i.src_stride, i.cols_in)]
+        x = self.read_residual(i.src, i.rows, i.src_stride, i.cols_in)
+        if i.slots:
+            width = lines(2 * i.cols_in)
+            slots = self.read_residual(i.slot_base, i.slots * i.rows, width, i.cols_in)
+            x = layernorm.combine(x, slots.reshape(i.slots, i.rows, i.cols_in))
+            self.write_rows(i.src, i.src_stride, x)
         gamma, beta = self.weights.layernorm(i.table, i.cols_in)
         y = layernorm.layernorm(x, gamma, beta, layernorm_eps(i), i.shift_a)
-        self.write_act(i.dst, i.dst_stride, y)
+        self.write_rows(i.dst, i.dst_stride, y)
 
     def _linear(self, i: Instruction) -> None:
-        a = self.read_act(i.src, i.rows, i.src_stride, i.cols_in)
+        a = self._operand(i, i.rows, i.cols_in)
         self._matrix(i, a, self.weights.rows(i.weights, i.cols_out, i.cols_in))
 
     def _conv3x3(self, i: Instruction) -> None:
-        image = self._map(i, i.cols_in).reshape(i.height, i.width, i.cols_in)
+        pixels = self._operand(i, i.height * i.width, i.cols_in)
+        image = pixels.reshape(i.height, i.width, -1)
         layer = self.weights.rows(i.weights, i.cols_out, conv_cols(i.cols_in))
         self._matrix(i, linear.neighbourhoods(image, i.pad), layer)
 
@@ -245,76 +267,106 @@ class Machine:
         acc = linear.accumulate(a, layer)
         if i.store == Store.ACT8:
             gelu = self.weights.gelu(i.table) if i.activation == Activation.GELU else None
-            q = linear.activate(linear.scale(acc, layer, 8), i.activation, gelu)
-            self.write_act(i.dst, i.dst_stride, q.astype(np.int8))
-        elif i.store == Store.ACT16:
-            q = linear.scale(acc, layer, 16).astype("<i2")
-            self.write_act(i.dst, i.dst_stride, q.view(np.int8))
-        else:
-            index = self._elements(i.dst, len(a), i.dst_stride, i.cols_out)
-            if i.store == Store.RESIDUAL:
-                self._add_residual(index, linear.scale(acc, layer, 16))
+            q = linear.activate(linear.scale(acc, layer, 8), i.activation, gelu).astype(np.int8)
+            if i.planar:
+                self._write_planar(i, q)
             else:
-                self.scores[index] = linear.scale(acc, layer, 32)
+                self.write_rows(i.dst, i.dst_stride, q)
+        elif i.store == Store.ACT16:
+            self.write_rows(i.dst, i.dst_stride, linear.scale(acc, layer, 16).astype(np.int16))
+        elif i.store == Store.RESIDUAL:
+            old = self.read_residual(i.dst, len(a), i.dst_stride, i.cols_out)
+            new = layernorm.combine(old, linear.scale(acc, layer, 16)[None])
+            self.write_rows(i.dst, i.dst_stride, new)
+        else:
+            self.write_rows(i.dst, i.dst_stride, linear.scale(acc, layer, 32).astype(np.int32))
+
+    def _write_planar(self, i: Instruction, q: np.ndarray) -> None:
+        for plane in range(lines(i.cols_out)):
+            channels = q[:, LINE * plane : LINE * (plane + 1)]
+            self.write_rows(i.dst + plane * i.dst_stride, 1, channels)
 
     def _attention(self, i: Instruction) -> None:
         width = i.heads * i.head_dim
-        rows = self.read_act(i.src, i.rows, i.src_stride, max(i.k_offset, i.v_offset) + width)
 
-        def heads(offset: int) -> np.ndarray:
-            part = rows[:, offset : offset + width]
-            return part.reshape(i.rows, i.heads, i.head_dim).transpose(1, 0, 2)
+        def heads(plane: int) -> np.ndarray:
+            base = i.src + plane * i.src_stride
+            planes = self.read_rows(base, lines(width), i.src_stride, i.rows).view(np.int8)
+            rows = planes.reshape(-1, i.rows, LINE).transpose(1, 0, 2).reshape(i.rows, -1)
+            return rows[:, :width].reshape(i.rows, i.heads, i.head_dim).transpose(1, 0, 2)
 
         out = attention(
             heads(0), heads(i.k_offset), heads(i.v_offset),
-            (i.mult_a, i.shift_a), (i.mult_b, i.shift_b),
+            (i.mult_a, i.shift_a), (i.mult_b, i.shift_b), i.passes,
         )  # fmt: skip
-        self.write_act(i.dst, i.dst_stride, out.transpose(1, 0, 2).reshape(i.rows, width))
+        self.write_rows(i.dst, i.dst_stride, out.transpose(1, 0, 2).reshape(i.rows, width))
 
     def _gate(self, i: Instruction) -> None:
         rows = 1 if i.per_image else i.rows
-        logits = self.scores[self._elements(i.src, rows, i.src_stride, i.experts)]
+        scores = self.read_rows(i.src, rows, i.src_stride, lines(4 * i.experts))
+        logits = scores.view("<i4")[:, : i.experts]
         chosen = routing.choose(logits, i.top_k)
         gates = routing.gate_weights(logits, chosen, i.gate_mode)
-        self.queues = routing.fill_queues(i.rows, i.experts, chosen, gates)
+        self.write_rows(i.dst, 1, routing.write_records(i.rows, chosen, gates))
 
-    def _experts(self, i: Instruction) -> None:
-        x = self.read_act(i.src, i.rows, i.src_stride, i.cols_in)
-        first_beats = -(-i.hidden // 4) * isa.row_beats(i.cols_in)
-        for expert in range(i.experts):
-            tokens = self.queues.tokens[expert]
-            if not len(tokens):
+    def queues(self, i: Instruction) -> list[routing.Queue]:
+        """Queues of the experts from the records that an instruction names."""
+        records = self.read_rows(i.records, i.rows, 1, 1)
+        return routing.read_records(records, i.experts, i.top_k)
+
+    def _experts_up(self, i: Instruction) -> None:
+        x = self._operand(i, i.rows, i.cols_in)
+        position, width = 0, lines(i.cols_out)
+        for expert, queue in enumerate(self.queues(i)):
+            if not queue.tokens.size:
                 continue
-            base = i.weights + expert * i.expert_beats
-            first = self.weights.rows(base, i.hidden, i.cols_in)
-            second = self.weights.rows(base + first_beats, i.cols_out, i.hidden)
-            gelu = self.weights.gelu(i.table + 16 * expert)
-            hidden = routing.expert_hidden(x[tokens], first, gelu)
-            self.write_act(i.scratch, i.scratch_stride, hidden)
-            update = routing.expert_update(hidden, self.queues.gates[expert], second)
-            index = i.dst + i.dst_stride * tokens[:, None] + np.arange(i.cols_out)
-            self._add_residual(index, update)
+            layer = self.weights.rows(i.weights + expert * i.expert_lines, i.cols_out, i.cols_in)
+            wants_table = i.activation == Activation.GELU
+            gelu = self.weights.gelu(i.table + 4 * expert) if wants_table else None
+            hidden = routing.expert_hidden(x[queue.tokens], layer, i.activation, gelu)
+            self.write_rows(i.dst + position * width, width, hidden)
+            position += queue.tokens.size
+
+    def _experts_down(self, i: Instruction) -> None:
+        position, hidden_lines, width = 0, lines(i.cols_in), lines(2 * i.cols_out)
+        for expert, queue in enumerate(self.queues(i)):
+            count = queue.tokens.size
+            if not count:
+                continue
+            layer = self.weights.rows(i.weights + expert * i.expert_lines, i.cols_out, i.cols_in)
+            rows = self.read_rows(
+                i.src + position * hidden_lines, count, hidden_lines, hidden_lines
+            )
+            update = routing.expert_update(rows.view(np.int8), queue.gates, layer)
+            for token, slot, row in zip(queue.tokens, queue.slots, update, strict=True):
+                line = i.dst + ((i.first_slot + slot) * i.rows + token) * width
+                self.write_rows(int(line), width, row[None].astype(np.int16))
+            position += count
 
     def _map(self, i: Instruction, row_bytes: int) -> np.ndarray:
         """Pixels of the source map: int8 [height * width, row_bytes]."""
-        return self.read_act(i.src, i.height * i.width, i.src_stride, row_bytes)
+        rows = self.read_rows(i.src, i.height * i.width, i.src_stride, lines(row_bytes))
+        return np.ascontiguousarray(rows[:, :row_bytes]).view(np.int8)
 
     def _upsample2x(self, i: Instruction) -> None:
         image = self._map(i, i.cols_in).reshape(i.height, i.width, i.cols_in)
-        self.write_act(i.dst, i.dst_stride, outputs.upsample2x(image).reshape(-1, i.cols_in))
+        larger = outputs.upsample2x(image).reshape(-1, i.cols_in)
+        self.write_rows(i.dst, i.dst_stride, larger)
 
     def _output_classes(self, i: Instruction) -> None:
         image = self._map(i, 2 * i.cols_in if i.wide else i.cols_in)
         if i.wide:
-            image = np.ascontiguousarray(image).view("<i2")
+            image = image.view("<i2")
         image = image.reshape(i.height, i.width, i.cols_in)
-        self._write_output(outputs.output_classes(image, i.factor))
+        self._write_result(outputs.output_classes(image, i.factor))
 
     def _output_depth(self, i: Instruction) -> None:
-        image = np.ascontiguousarray(self._map(i, 2)).view("<i2")
-        self._write_output(outputs.output_depth(image.reshape(i.height, i.width), i.factor))
+        image = self._map(i, 2).view("<i2").reshape(i.height, i.width)
+        self._write_result(outputs.output_depth(image, i.factor))
 
-    def _write_output(self, result: np.ndarray) -> None:
+    def _write_result(self, result: np.ndarray) -> None:
         data = np.ascontiguousarray(result, dtype=result.dtype.newbyteorder("<"))
-        self.output[: data.nbytes] = data.reshape(-1).view(np.uint8)
-        self._result = (*result.shape, data.dtype.str)
+        padded = LINE * lines(data.nbytes)
+        self.result[:padded] = 0
+        self.result[: data.nbytes] = data.reshape(-1).view(np.uint8)
+        self._shape = (*result.shape, data.dtype.str)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-#: ``round(4096 * 2**(-f/256))``: attention probabilities.
-EXP_TABLE = np.round(4096.0 * 2.0 ** (-np.arange(256) / 256.0)).astype(np.int64)
+#: ``round(4080 * 2**(-f/256))``: attention probabilities; 4080 = 16 * 255.
+EXP_TABLE = np.round(4080.0 * 2.0 ** (-np.arange(256) / 256.0)).astype(np.int64)
 #: ``round(65536 * 2**(-f/256))``: gate weights.
 GATE_TABLE = np.round(65536.0 * 2.0 ** (-np.arange(256) / 256.0)).astype(np.int64)
 #: ``round(32768 * 2**(f/256))``, 257 entries: depth.
@@ -45,9 +45,10 @@ def requant(acc: np.ndarray, mult: np.ndarray | int, shift: np.ndarray | int) ->
     return rshift(np.asarray(acc, dtype=np.int64) * np.asarray(mult, dtype=np.int64), shift)
 
 
-def wrap32(x: np.ndarray) -> np.ndarray:
-    """Reduce modulo 2**32 to a signed value, as an int32 accumulator does."""
-    return np.asarray(x, dtype=np.int64).astype(np.int32).astype(np.int64)
+def wrap27(x: np.ndarray) -> np.ndarray:
+    """The 27 low bits as a signed number, as an accumulator of the engine holds them."""
+    low = np.asarray(x, dtype=np.int64) & ((1 << 27) - 1)
+    return low - ((low >> 26) << 27)
 
 
 def exact_matmul(a: np.ndarray, b: np.ndarray, bound: int) -> np.ndarray:

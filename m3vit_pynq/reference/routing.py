@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""GATE and EXPERTS: choosing experts, their queues, and what they compute."""
+"""GATE and EXPERTS: choosing experts, records and queues, and what experts compute."""
 
 from __future__ import annotations
 
@@ -8,31 +8,29 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m3vit_pynq.abi.isa import Activation, GateMode
+from m3vit_pynq.abi.boards import LINE
+from m3vit_pynq.abi.isa import GateMode
 from m3vit_pynq.reference.image import WeightRows
 from m3vit_pynq.reference.linear import accumulate, activate, scale
 from m3vit_pynq.reference.primitives import GATE_TABLE, rshift, saturate
 
 
 @dataclass(frozen=True)
-class Queues:
-    """What a GATE leaves for EXPERTS.
+class Queue:
+    """Entries of one expert, tokens ascending.
 
     Attributes
     ----------
-    rows, experts, top_k : int
-        Operands of the GATE.
-    tokens : tuple of int64 [queued]
-        Tokens of each expert's queue, ascending.
-    gates : tuple of int64 [queued]
-        Their gate weights, 0 to 65535.
+    tokens : int64 [queued]
+    slots : int64 [queued]
+        Rank of the expert among those of its token, below ``top_k``.
+    gates : int64 [queued]
+        0 to 65535.
     """
 
-    rows: int = 0
-    experts: int = 0
-    top_k: int = 0
-    tokens: tuple[np.ndarray, ...] = ()
-    gates: tuple[np.ndarray, ...] = ()
+    tokens: np.ndarray
+    slots: np.ndarray
+    gates: np.ndarray
 
 
 def choose(logits: np.ndarray, top_k: int) -> np.ndarray:
@@ -74,29 +72,50 @@ def gate_weights(logits: np.ndarray, chosen: np.ndarray, mode: int) -> np.ndarra
     return np.minimum(65535, (selected << 16) // share.sum(axis=1, keepdims=True))
 
 
-def fill_queues(rows: int, experts: int, chosen: np.ndarray, gates: np.ndarray) -> Queues:
-    """Sort (token, expert, gate) triples into one queue per expert.
+def write_records(rows: int, chosen: np.ndarray, gates: np.ndarray) -> np.ndarray:
+    """What GATE leaves for EXPERTS: one line per token.
 
     Parameters
     ----------
     chosen, gates : int [rows or 1, top_k]
         One row is the decision for every token.
+
+    Returns
+    -------
+    uint8 [rows, 64]
     """
-    top_k = chosen.shape[1]
-    chosen = np.broadcast_to(chosen, (rows, top_k))
-    gates = np.broadcast_to(gates, (rows, top_k))
-    tokens, weights = [], []
+    entries = np.zeros((rows, LINE // 2), dtype="<u2")
+    entries[:, 0 : 4 * chosen.shape[1] : 4] = chosen
+    entries[:, 1 : 4 * chosen.shape[1] : 4] = gates
+    return entries.view(np.uint8)
+
+
+def read_records(records: np.ndarray, experts: int, top_k: int) -> list[Queue]:
+    """Queues of all experts from records, whatever these hold.
+
+    Parameters
+    ----------
+    records : uint8 [rows, 64]
+    """
+    entries = np.ascontiguousarray(records).view("<u2").astype(np.int64)
+    chosen = entries[:, 0 : 4 * top_k : 4]
+    gates = entries[:, 1 : 4 * top_k : 4]
+    # Rank by expert, then by place: a stable sort.
+    slots = np.argsort(np.argsort(chosen, axis=1, kind="stable"), axis=1, kind="stable")
+    queues = []
     for expert in range(experts):
-        token, slot = np.nonzero(chosen == expert)
-        tokens.append(token)
-        weights.append(gates[token, slot])
-    return Queues(rows, experts, top_k, tuple(tokens), tuple(weights))
+        match = chosen == expert
+        tokens = np.nonzero(match.any(axis=1))[0]
+        first = match.argmax(axis=1)[tokens]
+        queues.append(Queue(tokens, slots[tokens, first], gates[tokens, first]))
+    return queues
 
 
-def expert_hidden(x: np.ndarray, first: WeightRows, gelu: np.ndarray) -> np.ndarray:
-    """Hidden layer of one expert: int8 [queued, cols_in] to int8 [queued, hidden]."""
-    hidden = activate(scale(accumulate(x, first), first, 8), Activation.GELU, gelu)
-    return hidden.astype(np.int8)
+def expert_hidden(
+    x: np.ndarray, first: WeightRows, activation: int, gelu: np.ndarray | None
+) -> np.ndarray:
+    """First layer of one expert: int8 [queued, K] to int8 [queued, hidden]."""
+    return activate(scale(accumulate(x, first), first, 8), activation, gelu).astype(np.int8)
 
 
 def expert_update(hidden: np.ndarray, gates: np.ndarray, second: WeightRows) -> np.ndarray:
@@ -104,7 +123,7 @@ def expert_update(hidden: np.ndarray, gates: np.ndarray, second: WeightRows) -> 
 
     Parameters
     ----------
-    hidden : int8 [queued, hidden]
+    hidden : int8 [queued, K]
     gates : int64 [queued]
     second : WeightRows
 
@@ -113,5 +132,5 @@ def expert_update(hidden: np.ndarray, gates: np.ndarray, second: WeightRows) -> 
     int64 [queued, cols_out] within the range of int16
     """
     product = accumulate(hidden, second) * second.mult
-    fine = saturate(rshift(product, (second.shift - 8) % 64), 32)
+    fine = saturate(rshift(product, (second.shift - 8) % 64), 27)
     return saturate(rshift(fine * gates[:, None], 24), 16)
