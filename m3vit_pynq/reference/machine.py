@@ -212,16 +212,19 @@ class Machine:
         index = base + stride * np.arange(rows)[:, None] + np.arange(count)
         return self._lines[index].reshape(rows, -1)
 
-    def write_rows(self, base: int, stride: int, data: np.ndarray) -> None:
-        """Write [rows, channels] of any integer type, padded with zeros to whole lines."""
+    def write_rows(self, base: int | np.ndarray, stride: int, data: np.ndarray) -> None:
+        """Write [rows, channels] of any integer type, padded with zeros to whole lines.
+
+        ``base`` may also hold the first line of every row; ``stride`` is then 0.
+        """
         rows = len(data)
         stored = np.ascontiguousarray(data, dtype=data.dtype.newbyteorder("<"))
         stored = stored.view(np.uint8).reshape(rows, -1)
         count = lines(stored.shape[1])
         padded = np.zeros((rows, LINE * count), dtype=np.uint8)
         padded[:, : stored.shape[1]] = stored
-        index = base + stride * np.arange(rows)[:, None] + np.arange(count)
-        self._lines[index] = padded.reshape(rows, count, LINE)
+        starts = base + stride * np.arange(rows)
+        self._lines[starts[:, None] + np.arange(count)] = padded.reshape(rows, count, LINE)
 
     def read_residual(self, base: int, rows: int, stride: int, channels: int) -> np.ndarray:
         """int16 [rows, channels]."""
@@ -334,13 +337,11 @@ class Machine:
             if not count:
                 continue
             layer = self.weights.rows(i.weights + expert * i.expert_lines, i.cols_out, i.cols_in)
-            rows = self.read_rows(
-                i.src + position * hidden_lines, count, hidden_lines, hidden_lines
-            )
-            update = routing.expert_update(rows.view(np.int8), queue.gates, layer)
-            for token, slot, row in zip(queue.tokens, queue.slots, update, strict=True):
-                line = i.dst + ((i.first_slot + slot) * i.rows + token) * width
-                self.write_rows(int(line), width, row[None].astype(np.int16))
+            first = i.src + position * hidden_lines
+            rows = self.read_rows(first, count, hidden_lines, hidden_lines).view(np.int8)
+            update = routing.expert_update(rows, queue.gates, layer).astype(np.int16)
+            places = (i.first_slot + queue.slots) * i.rows + queue.tokens
+            self.write_rows(i.dst + places * width, 0, update)
             position += count
 
     def _map(self, i: Instruction, row_bytes: int) -> np.ndarray:

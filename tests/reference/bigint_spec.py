@@ -27,7 +27,7 @@ def nearest(value):
 
 
 def exp_table(f):
-    return nearest(4096 * 2 ** (-f / 256))
+    return nearest(4080 * 2 ** (-f / 256))
 
 
 def gate_table(f):
@@ -46,46 +46,61 @@ def layernorm(x, gamma, beta, eps, shift):
     k = (64 - v.bit_length()) // 2
     u = v << 2 * k
     assert 1 << 62 <= u < 1 << 64
-    inv = (1 << 63) // math.isqrt(u)
+    root = math.isqrt(u >> 28)
+    assert 1 << 17 <= root < 1 << 18
+    inv = min((1 << 17) - 1, (1 << 34) // root)
     out = []
     for a, g, b in zip(x, gamma, beta, strict=True):
-        z = rshift((n * a - total) * inv, 49 - k)
+        difference = n * a - total
+        assert -(1 << 26) <= difference < 1 << 26, "one operand of a 27 x 18 product"
+        z = rshift(difference * inv, 34 - k)
         out.append(sat(rshift(z * g + b, shift), 8))
     return out
+
+
+def combined(x, slots):
+    """One row of the residual stream with slots added in order."""
+    for slot in slots:
+        x = [sat(a + b, 16) for a, b in zip(x, slot, strict=True)]
+    return x
 
 
 def dot(a, b):
     return sum(x * y for x, y in zip(a, b, strict=True))
 
 
-def wrap32(x):
-    return (x + (1 << 31)) % (1 << 32) - (1 << 31)
+def wrap27(x):
+    return (x + (1 << 26)) % (1 << 27) - (1 << 26)
 
 
 def gelu_lookup(table, q):
     return table[q + 128]
 
 
-def attention_row(query, keys, values, score_scale, output_scale):
+def query_scale(total, mult, shift, passes):
+    n = total.bit_length()
+    inv = min((1 << 18) - 1, (1 << n + 17) // total)
+    product = inv * mult
+    cut = max(0, product.bit_length() - 16)
+    combined_mult = min(65535, rshift(product, cut))
+    return combined_mult, min(47, shift + n + 17 - cut - (4 if passes == 2 else 0))
+
+
+def attention_row(query, keys, values, score_scale, output_scale, passes=1):
     """One query of one head."""
-    m, s, o = -128, 0, [0] * len(values[0])
-    for first in range(0, len(keys), 64):
-        block = range(first, min(first + 64, len(keys)))
-        sc = [sat(requant(dot(query, keys[j]), *score_scale), 16) for j in block]
-        raised = max(m, (max(sc) + 255) >> 8)
-        d = raised - m
-        s = rshift(s, d) if d <= 31 else 0
-        o = [rshift(c, d) if d <= 31 else 0 for c in o]
-        m = raised
-        for j, score in zip(block, sc, strict=True):
-            delta = 256 * m - score
-            assert delta >= 0
-            p = rshift(exp_table(delta & 255), min(delta >> 8, 31))
-            s += p
-            o = [c + p * v for c, v in zip(o, values[j], strict=True)]
-    assert s < 1 << 31 and all(abs(c) < 1 << 31 for c in o)
-    inv = (1 << 42) // s
-    return [sat(requant(rshift(c * inv, 26), *output_scale), 8) for c in o]
+    sc = [sat(requant(dot(query, key), *score_scale), 16) for key in keys]
+    best = max(sc)
+    extra = 4 if passes == 1 else 0
+    p = [rshift(exp_table((best - v) & 255), min((best - v) >> 8, 31) + extra) for v in sc]
+    assert sum(p) >= 255 and max(p) <= (255 if passes == 1 else 4080)
+    scale = query_scale(sum(p), *output_scale, passes)
+    out = []
+    for c in range(len(values[0])):
+        o = sum(a * v[c] for a, v in zip(p, values, strict=True))
+        a = o if passes == 1 else rshift(o, 4)
+        assert -(1 << 26) < a < 1 << 26
+        out.append(sat(requant(a, *scale), 8))
+    return out
 
 
 def route(logits, top_k, selected_only):
@@ -99,17 +114,22 @@ def route(logits, top_k, selected_only):
     return [(e, min(65535, 65536 * powers[e] // total)) for e in chosen]
 
 
-def expert_update(x, gate, first, second, gelu):
-    """One token through one expert; layers are lists of (weights, bias, mult, shift)."""
-    hidden = []
-    for weights, bias, mult, shift in first:
-        hidden.append(gelu[sat(requant(wrap32(bias + dot(x, weights)), mult, shift), 8) + 128])
+def gated(hidden, gate, second):
+    """Second layer of an expert for one token; layers are lists of (weights, bias, mult, shift)."""
     out = []
     for weights, bias, mult, shift in second:
-        acc = wrap32(bias + dot(hidden, weights))
-        fine = sat(rshift(acc * mult, (shift - 8) % 64), 32)
+        acc = wrap27(bias + dot(hidden, weights))
+        fine = sat(rshift(acc * mult, (shift - 8) % 64), 27)
         out.append(sat(rshift(fine * gate, 24), 16))
     return out
+
+
+def expert(x, gate, first, second, gelu):
+    """One token through one expert: its hidden row and its gated result."""
+    hidden = []
+    for weights, bias, mult, shift in first:
+        hidden.append(gelu[sat(requant(wrap27(bias + dot(x, weights)), mult, shift), 8) + 128])
+    return hidden, gated(hidden, gate, second)
 
 
 def taps(size, factor, position):

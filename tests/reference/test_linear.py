@@ -16,7 +16,7 @@ GELU = [(7 * q) % 256 - 128 for q in range(256)]  # any table is possible
 
 def accumulators(a, layer):
     return [
-        [spec.wrap32(bias + spec.dot(row, weights)) for weights, bias, _, _ in layer] for row in a
+        [spec.wrap27(bias + spec.dot(row, weights)) for weights, bias, _, _ in layer] for row in a
     ]
 
 
@@ -43,7 +43,7 @@ def prepare(rng, rows, cols_in, cols_out, extreme, src_stride):
     weights = image.layer(layer)
     made = spec_image.machine(image)
     a = rng.choice([-128, 127] if extreme else np.arange(-128, 128), (rows, cols_in)).tolist()
-    spec_image.put_act(made, 2, src_stride, a)
+    spec_image.put(made, 2, src_stride, a)
     return made, layer, a, {"weights": weights, "table": table}
 
 
@@ -54,73 +54,87 @@ def prepare(rng, rows, cols_in, cols_out, extreme, src_stride):
     cols_out=st.integers(1, 70),
     store=st.sampled_from(Store),
     activation=st.sampled_from(Activation),
+    planar=st.booleans(),
     extreme=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_linear(rows, cols_in, cols_out, store, activation, extreme, seed):
+def test_linear(rows, cols_in, cols_out, store, activation, planar, extreme, seed):
     rng = np.random.default_rng(seed)
     made, layer, a, where = prepare(rng, rows, cols_in, cols_out, extreme, 4)
+    planar = planar and store == Store.ACT8
     if store != Store.ACT8:
         activation = Activation.NONE
     if activation != Activation.GELU:
         where["table"] = 0
-    stride = 80 if store in (Store.RESIDUAL, Store.SCORES) else 3
-    base = 500
-    before = made.residual.copy()
+    dtype, bits = {
+        Store.ACT8: ("<i1", 8), Store.ACT16: ("<i2", 16), Store.RESIDUAL: ("<i2", 16),
+        Store.SCORES: ("<i4", 32),
+    }[store]  # fmt: skip
+    old = rng.integers(-32768, 32768, (rows, cols_out)).tolist()
+    if store == Store.RESIDUAL:
+        spec_image.put(made, 500, 12, old, "<i2")
+    before = spec_image.workspace_of(made).copy()
     made.execute(
         Instruction(
-            Opcode.LINEAR, rows=rows, cols_in=cols_in, cols_out=cols_out, src=2, src_stride=4,
-            dst=base, dst_stride=stride, store=store, activation=activation, **where,
+            Opcode.LINEAR, rows=rows, cols_in=cols_in, cols_out=cols_out, src=spec_image.at(2),
+            src_stride=4, dst=spec_image.at(500), dst_stride=12, store=store,
+            activation=activation, planar=int(planar), **where,
         )
     )  # fmt: skip
-    acc = accumulators(a, layer)
+    expected = requantised(accumulators(a, layer), layer, bits)
     if store == Store.ACT8:
-        expected = activated(requantised(acc, layer, 8), activation)
-        assert spec_image.get_act(made, base, stride, rows, cols_out) == expected
-    elif store == Store.ACT16:
-        expected = requantised(acc, layer, 16)
-        assert spec_image.get_act(made, base, stride, rows, cols_out, "<i2") == expected
+        expected = activated(expected, activation)
+    if store == Store.RESIDUAL:
+        expected = [spec.combined(o, [u]) for o, u in zip(old, expected, strict=True)]
+    if planar:
+        for plane in range(-(-cols_out // 64)):
+            part = [row[64 * plane : 64 * (plane + 1)] for row in expected]
+            assert spec_image.get(made, 500 + 12 * plane, 1, rows, len(part[0])) == part
     else:
-        bits = 16 if store == Store.RESIDUAL else 32
-        update = requantised(acc, layer, bits)
-        memory = made.residual if store == Store.RESIDUAL else made.scores
-        for r in range(rows):
-            start = base + r * stride
-            expected = update[r]
-            if store == Store.RESIDUAL:
-                old = before[start : start + cols_out].tolist()
-                expected = [spec.sat(o + u, 16) for o, u in zip(old, update[r], strict=True)]
-            assert memory[start : start + cols_out].tolist() == expected
+        assert spec_image.get(made, 500, 12, rows, cols_out, dtype) == expected
+    assert spec_image.untouched(made, before, (500, 500 + 12 * max(rows, 2)))
+
+
+def test_all_bytes_of_a_line_take_part():
+    """Whatever lies behind the channels meets the image's weights there."""
+    image = spec_image.Image()
+    weights = image.layer([([1] * 64, 0, 1, 0)])
+    made = spec_image.machine(image)
+    spec_image.put(made, 0, 1, [[2] * 64])
+    made.execute(
+        Instruction(
+            Opcode.LINEAR, rows=1, cols_in=3, cols_out=1, src=spec_image.at(0), src_stride=1,
+            dst=spec_image.at(9), dst_stride=1, weights=weights, store=Store.SCORES,
+        )
+    )  # fmt: skip
+    assert spec_image.get(made, 9, 1, 1, 1, "<i4") == [[128]]
+
+
+def one_number(weights, bias, mult, shift, a):
+    """A LINEAR with a single output, as SCORES."""
+    image = spec_image.Image()
+    address = image.layer([(weights, bias, mult, shift)])
+    made = spec_image.machine(image)
+    spec_image.put(made, 0, 1, [a])
+    made.execute(
+        Instruction(
+            Opcode.LINEAR, rows=1, cols_in=len(a), cols_out=1, src=spec_image.at(0), src_stride=1,
+            dst=spec_image.at(9), dst_stride=1, weights=address, store=Store.SCORES,
+        )
+    )  # fmt: skip
+    return spec_image.get(made, 9, 1, 1, 1, "<i4")[0][0]
 
 
 @pytest.mark.parametrize("shift", [0, 64, 128])
 def test_a_stored_shift_is_taken_modulo_64(shift):
-    image = spec_image.Image()
-    image.layer([([1], 5, 3, shift)])
-    made = spec_image.machine(image)
-    spec_image.put_act(made, 0, 1, [[2]])
-    made.execute(
-        Instruction(
-            Opcode.LINEAR, rows=1, cols_in=1, cols_out=1, dst=9, dst_stride=1, store=Store.SCORES
-        )
-    )
-    assert made.scores[9] == 21
+    assert one_number([1], 5, 3, shift, [2]) == 21
 
 
-@pytest.mark.parametrize("bias", [2**31 - 1, -(2**31)])
-def test_accumulators_wrap(bias):
-    image = spec_image.Image()
-    image.layer([([127 if bias > 0 else -128] * 4, bias, 1, 1)])
-    made = spec_image.machine(image)
-    spec_image.put_act(made, 0, 1, [[127] * 4])
-    made.execute(
-        Instruction(
-            Opcode.LINEAR, rows=1, cols_in=4, cols_out=1, dst=0, dst_stride=1, store=Store.SCORES
-        )
-    )
-    acc = spec.wrap32(bias + 4 * 127 * (127 if bias > 0 else -128))
-    assert (acc > 0) != (bias > 0)
-    assert made.scores[0] == spec.rshift(acc, 1)
+@pytest.mark.parametrize("bias", [2**26 - 1, -(2**26), 2**31 - 1, 12345])
+def test_accumulators_wrap_to_27_bits(bias):
+    sign = 1 if bias > 0 else -1
+    got = one_number([127 * sign] * 4, bias, 1, 1, [127] * 4)
+    assert got == spec.rshift(spec.wrap27(bias + sign * 4 * 127 * 127), 1)
 
 
 @settings(max_examples=15, deadline=None)
@@ -145,15 +159,18 @@ def test_conv3x3(height, width, cols_in, cols_out, pad, store, extreme, seed):
     address = image.layer(layer)
     made = spec_image.machine(image)
     pixels = rng.integers(-128, 128, (height * width, cols_in)).tolist()
-    spec_image.put_act(made, 1, 3, pixels)
+    spec_image.put(made, 1, 3, pixels)
+    before = spec_image.workspace_of(made).copy()
     made.execute(
         Instruction(
-            Opcode.CONV3X3, height=height, width=width, cols_in=cols_in, cols_out=cols_out, src=1,
-            src_stride=3, dst=100, dst_stride=2, weights=address, store=store, pad=pad,
+            Opcode.CONV3X3, height=height, width=width, cols_in=cols_in, cols_out=cols_out,
+            src=spec_image.at(1), src_stride=3, dst=spec_image.at(100), dst_stride=2,
+            weights=address, store=store, pad=pad,
         )
     )  # fmt: skip
     dtype, bits = ("<i1", 8) if store == Store.ACT8 else ("<i2", 16)
-    got = spec_image.get_act(made, 100, 2, height * width, cols_out, dtype)
+    got = spec_image.get(made, 100, 2, height * width, cols_out, dtype)
+    assert spec_image.untouched(made, before, (100, 100 + 2 * height * width))
     for y in range(height):
         for x in range(width):
             acc = []
@@ -166,7 +183,7 @@ def test_conv3x3(height, width, cols_in, cols_out, pad, store, extreme, seed):
                         for c in range(cols_in):
                             value = source[c] if inside else pad
                             total += value * weights[(3 * ky + kx) * padded + c]
-                acc.append(spec.wrap32(total))
+                acc.append(spec.wrap27(total))
             assert got[y * width + x] == requantised([acc], layer, bits)[0]
 
 
@@ -181,11 +198,16 @@ def test_load_patches(height, width, patch, fill):
     made.frame = frame.reshape(-1)
     made.execute(
         Instruction(
-            Opcode.LOAD_PATCHES, height=height, width=width, patch=patch, dst=5, dst_stride=12
+            Opcode.LOAD_PATCHES,
+            height=height,
+            width=width,
+            patch=patch,
+            dst=spec_image.at(5),
+            dst_stride=12,
         )
     )
     columns = width // patch
-    got = spec_image.get_act(made, 5, 12, height // patch * columns, 3 * patch * patch)
+    got = spec_image.get(made, 5, 12, height // patch * columns, 3 * patch * patch)
     for row, values in enumerate(got):
         gy, gx = divmod(row, columns)
         expected = [
@@ -197,18 +219,20 @@ def test_load_patches(height, width, patch, fill):
         assert values == expected
 
 
-def test_load_residual():
+@pytest.mark.parametrize("channels", [10, 32, 70])
+def test_load_residual(channels):
     rng = np.random.default_rng(4)
-    values = rng.integers(-32768, 32768, (3, 10)).astype("<i2")
+    values = rng.integers(-32768, 32768, (3, channels)).tolist()
     image = spec_image.Image()
     image.table(bytes(32))
-    table = image.table(values.tobytes())
+    table = image.residual(values)
     made = spec_image.machine(image)
-    before = made.residual.copy()
+    before = spec_image.workspace_of(made).copy()
     made.execute(
-        Instruction(Opcode.LOAD_RESIDUAL, rows=3, cols_out=10, table=table, dst=7, dst_stride=13)
-    )
-    expected = before.copy()
-    for r in range(3):
-        expected[7 + 13 * r : 17 + 13 * r] = values[r]
-    assert made.residual.tolist() == expected.tolist()
+        Instruction(
+            Opcode.LOAD_RESIDUAL, rows=3, cols_out=channels, table=table, dst=spec_image.at(7),
+            dst_stride=13,
+        )
+    )  # fmt: skip
+    assert spec_image.get(made, 7, 13, 3, channels, "<i2") == values
+    assert spec_image.untouched(made, before, (7, 7 + 39))

@@ -30,14 +30,14 @@ def test_upsample2x(height, width, channels, extreme, seed):
     values = [-128, 127] if extreme else np.arange(-128, 128)
     pixels = rng.choice(values, (height * width, channels)).tolist()
     made = spec_image.machine()
-    spec_image.put_act(made, 3, 2, pixels)
+    spec_image.put(made, 3, 2, pixels)
     made.execute(
         Instruction(
-            Opcode.UPSAMPLE2X, height=height, width=width, cols_in=channels, src=3, src_stride=2,
-            dst=200, dst_stride=3,
+            Opcode.UPSAMPLE2X, height=height, width=width, cols_in=channels, src=spec_image.at(3),
+            src_stride=2, dst=spec_image.at(200), dst_stride=3,
         )
     )  # fmt: skip
-    got = spec_image.get_act(made, 200, 3, 4 * height * width, channels)
+    got = spec_image.get(made, 200, 3, 4 * height * width, channels)
     for c, plane in enumerate(planes(pixels, height, width, channels)):
         for y in range(2 * height):
             for x in range(2 * width):
@@ -71,18 +71,20 @@ def test_output_classes(factor, height, width, classes, wide, kind, seed):
     values = [-limit, limit - 1] if kind == "extreme" else np.arange(low, high)
     pixels = rng.choice(values, (height * width, classes))
     made = spec_image.machine()
-    stored = pixels.astype("<i2" if wide else "i1").view(np.int8)
-    spec_image.put_act(made, 3, 2, stored)
-    made.output = np.full(factor**2 * height * width + 5, 99, np.uint8)
+    spec_image.put(made, 3, 2, pixels, "<i2" if wide else "<i1")
+    size = factor**2 * height * width
+    padded = -(-size // 64) * 64
+    made.result = np.full(padded + 5, 99, np.uint8)
     made.execute(
         Instruction(
-            Opcode.OUTPUT_CLASSES, height=height, width=width, cols_in=classes, src=3,
-            src_stride=2, wide=int(wide), factor=factor,
+            Opcode.OUTPUT_CLASSES, height=height, width=width, cols_in=classes,
+            src=spec_image.at(3), src_stride=2, wide=int(wide), factor=factor,
         )
     )  # fmt: skip
-    assert made.output[-5:].tolist() == [99] * 5, "nothing beyond the map is written"
+    assert not made.result[size:padded].any(), "the last line is filled with zeros"
+    assert made.result[padded:].tolist() == [99] * 5, "nothing beyond it is written"
     images = planes(pixels.tolist(), height, width, classes)
-    got = made.result()
+    got = made.shaped_result()
     assert got.shape == (factor * height, factor * width) and got.dtype == np.uint8
     for y in range(factor * height):
         for x in range(factor * width):
@@ -120,15 +122,16 @@ def test_output_depth(factor, height, width, extreme, seed):
     values = [-32768, 32767] if extreme else np.arange(15000, 30000)
     pixels = rng.choice(values, (height * width, 1))
     made = spec_image.machine()
-    spec_image.put_act(made, 0, 1, pixels.astype("<i2").view(np.int8))
-    made.output = np.zeros(2 * factor**2 * height * width, np.uint8)
+    spec_image.put(made, 0, 1, pixels, "<i2")
+    made.result = np.zeros(-(-2 * factor**2 * height * width // 64) * 64, np.uint8)
     made.execute(
         Instruction(
-            Opcode.OUTPUT_DEPTH, height=height, width=width, src=0, src_stride=1, factor=factor
+            Opcode.OUTPUT_DEPTH, height=height, width=width, src=spec_image.at(0), src_stride=1,
+            factor=factor,
         )
-    )
+    )  # fmt: skip
     plane = planes(pixels.tolist(), height, width, 1)[0]
-    got = made.result()
+    got = made.shaped_result()
     assert got.dtype == np.uint16
     for y in range(factor * height):
         for x in range(factor * width):
