@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Weight banks: packages resident in device memory, and moving one in meanwhile.
 
-A bank holds one package: its program and the four parts of its weight image.
+A bank is one allocation that holds all that a package needs: its program, its
+weight image and the workspace of its activations (`m3vit_pynq.abi.isa`).
 There are two, so that a package can be copied into one while frames are
 computed from the other; the flip is a matter of which addresses the next frame
 is started with.
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m3vit_pynq import buffers
-from m3vit_pynq.abi import registers as reg
+from m3vit_pynq.abi.boards import LINE
 from m3vit_pynq.errors import M3ViTError
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
     from m3vit_pynq.package import Package
 
-#: AXI bursts do not cross 4 KiB; parts that start at such a border keep them whole.
-PART_ALIGNMENT = 4096
 #: Bytes copied by one `Transfer.step` unless told otherwise.
 CHUNK = 1 << 20
 
@@ -43,8 +42,8 @@ class Bank:
         Sequence number of the last use, for replacing the least recent.
     in_flight : bool
         Whether the accelerator is working on a frame with it.
-    regions : dict
-        Device address and bytes of the program and of each weight part.
+    buffer : PynqBuffer or None
+        uint8 [bank_bytes], what the AXI masters are pointed at.
     """
 
     def __init__(self, device: object, name: str) -> None:
@@ -52,68 +51,37 @@ class Bank:
         self.package: Package | None = None
         self.used = 0
         self.in_flight = False
-        self.regions: dict[str, tuple[int, int]] = {}
+        self.buffer: PynqBuffer | None = None
         self._device = device
-        self._program: PynqBuffer | None = None
-        self._weights: PynqBuffer | None = None
-        self._program_bytes = 0
-        self._weights_bytes = 0
+        self._memory: PynqBuffer | None = None
 
-    def reserve(self, program_bytes: int, weights_bytes: int) -> None:
-        """Have room for a package; buffers that are large enough are kept.
+    def reserve(self, bank_bytes: int) -> None:
+        """Have room for a package; a buffer that is large enough is kept.
 
         Raises
         ------
         DeviceMemoryError
             If device memory is exhausted; the bank is empty then.
         """
-        self.package = None
-        stride = -(-weights_bytes // PART_ALIGNMENT) * PART_ALIGNMENT
-        if self._program is None or self._program.size < program_bytes:
-            buffers.free(self._program)
-            self._program = None
-            self._program = buffers.allocate(
-                program_bytes, np.uint8, self._device, f"the program of weight bank {self.name}"
+        self.package = self.buffer = None
+        if self._memory is None or self._memory.size < bank_bytes:
+            buffers.free(self._memory)
+            self._memory = None
+            self._memory = buffers.allocate(
+                bank_bytes, np.uint8, self._device, f"weight bank {self.name}"
             )
-        if self._weights is None or self._weights.shape[1] < stride:
-            buffers.free(self._weights)
-            self._weights = None
-            try:
-                self._weights = buffers.allocate(
-                    (reg.WEIGHT_PORTS, stride), np.uint8, self._device,
-                    f"the weights of bank {self.name}",
-                )  # fmt: skip
-            except Exception:
-                self.release()
-                raise
-        self._program_bytes = program_bytes
-        self._weights_bytes = weights_bytes
-        # Worked out once: making views costs more than starting a frame.
-        views = {"program": self.program}
-        views.update((f"weights{port}", self.part(port)) for port in range(reg.WEIGHT_PORTS))
-        self.regions = {
-            name: (buffers.device_address(view), view.nbytes) for name, view in views.items()
-        }
+        # Made once: a view costs more than starting a frame.
+        self.buffer = self._memory[:bank_bytes]
 
     def release(self) -> None:
-        """Return the buffers."""
-        self.package = None
-        buffers.free(self._program, self._weights)
-        self._program = self._weights = None
-
-    @property
-    def program(self) -> PynqBuffer:
-        """uint8 [program_bytes], a view of device memory."""
-        return self._program[: self._program_bytes]
-
-    def part(self, port: int) -> PynqBuffer:
-        """uint8 [weights_bytes], the weights that one port reads."""
-        return self._weights[port, : self._weights_bytes]
+        """Return the buffer."""
+        self.package = self.buffer = None
+        buffers.free(self._memory)
+        self._memory = None
 
     def flush(self) -> None:
         """Write caches back, so that the accelerator sees what was copied."""
-        self._program.flush()
-        self._weights.flush()
+        self._memory.flush()
 
 
 @dataclass
@@ -150,18 +118,17 @@ class Transfer:
         if self.done:
             return True
         began = time.perf_counter()
+        bank = np.asarray(self.bank.buffer)
         program = len(self.package.program)
         if self.moved < program:
-            self.bank.program[:] = np.frombuffer(self.package.program, np.uint8)
+            bank[:program] = np.frombuffer(self.package.program, np.uint8)
             self.moved = program
-        length = self.package.weights.shape[1]
-        while limit > 0 and self.moved < self.total:
-            port, column = divmod(self.moved - program, length)
-            count = min(limit, length - column)
-            source = self.package.weights[port, column : column + count]
-            np.asarray(self.bank.part(port))[column : column + count] = source
+        count = min(limit, self.total - self.moved)
+        if count > 0:
+            first = self.moved - program
+            start = LINE * self.package.layout.weights_line + first
+            bank[start : start + count] = self.package.weights.reshape(-1)[first : first + count]
             self.moved += count
-            limit -= count
         if self.moved >= self.total:
             self.bank.flush()
             self.bank.package = self.package
@@ -225,7 +192,7 @@ class WeightBanks:
                 return self._pending
             free = [bank for bank in self._banks if not bank.in_flight and bank is not keep]
             bank = min(free, key=lambda bank: bank.used)
-            bank.reserve(len(package.program), package.weights.shape[1])
+            bank.reserve(package.bank_bytes)
             self._pending = Transfer(bank, package)
             return self._pending
 

@@ -15,7 +15,7 @@ import numpy as np
 from pynq import allocate as pynq_allocate
 from pynq.buffer import PynqBuffer
 
-from m3vit_pynq.abi.boards import BEAT
+from m3vit_pynq.abi.boards import LINE
 from m3vit_pynq.errors import DeviceBufferError, DeviceMemoryError
 
 
@@ -93,9 +93,9 @@ def check(buffer: object, name: str, device: object, dtype: np.dtype | type | No
         raise DeviceBufferError(f"{name}: dtype is {buffer.dtype}, not {np.dtype(dtype)}")
     if device_address(buffer) != int(buffer.device_address):
         raise DeviceBufferError(f"{name}: its device address does not match its memory")
-    if device_address(buffer) % BEAT:
+    if device_address(buffer) % LINE:
         raise DeviceBufferError(
-            f"{name}: the address is not a multiple of {BEAT} bytes, which the AXI ports need"
+            f"{name}: the address is not a multiple of {LINE} bytes, which the AXI ports need"
         )
 
 

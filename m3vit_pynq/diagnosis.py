@@ -35,12 +35,12 @@ def describe_hang(port: RegisterPort, device: object, task: int, seconds: float)
     Reading the status clears its done bit; this is for runs that are given up.
     """
     status, pending = port.status(), port.read(reg.ISR)
-    pc = port.read(reg.OFFSETS["error_pc"])
+    pc = port.read(reg.OFFSETS["run_pc"])
     bits = ", ".join(name for name, bit in _STATUS_BITS if status & bit) or "no bit set"
     megahertz = clock_mhz(device)
     reason = getattr(device, "failure", "")
     return (
-        f"no result after {seconds:.2f} s: task {task}, last error_pc {pc}, CTRL = 0x{status:x} "
+        f"no result after {seconds:.2f} s: task {task}, last run_pc {pc}, CTRL = 0x{status:x} "
         f"({bits}), ISR = 0x{pending:x}, clock "
         + (f"{megahertz:.1f} MHz. " if megahertz else "unknown. ")
         + (f"The emulation says: {reason}. " if reason else "")

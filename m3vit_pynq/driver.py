@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -52,13 +53,13 @@ class Completion:
         From start until the driver saw the end.
     waited : float
         Seconds of those in which the caller had to wait.
-    cycles : int
-        Cycles counted by the accelerator; 0 where they are not counted.
+    cycles : int or None
+        Cycles that a counter beside the accelerator counted; None where there is none.
     """
 
     seconds: float
     waited: float
-    cycles: int
+    cycles: int | None
 
 
 class M3ViTDriver(DefaultIP):
@@ -117,7 +118,7 @@ class M3ViTDriver(DefaultIP):
         """
         self._check_usable()
         bitfile = getattr(self.device, "bitfile_name", None) or "m3vit.bit"
-        self.port.set(reg.OFFSETS["command"], reg.Command.IDENTIFY)
+        self.port.set(reg.OFFSETS["run_command"], reg.Command.IDENTIFY)
         self._launch()
         try:
             self._finish(IDENTIFY_TIMEOUT)
@@ -147,7 +148,7 @@ class M3ViTDriver(DefaultIP):
         frame : PynqBuffer
             uint8 [height, width, 3], flushed.
         output : PynqBuffer
-            uint8, at least as large as the task's output.
+            uint8, whole lines of 64 bytes, at least as large as the task's output.
         bank : Bank
             Weight bank with the program.
 
@@ -166,20 +167,24 @@ class M3ViTDriver(DefaultIP):
         if bank.package is None:
             raise RuntimeError(f"weight bank {bank.name} holds no package")
         port = self.port
-        port.set(reg.OFFSETS["command"], reg.Command.RUN)
-        port.set(reg.OFFSETS["task"], int(task))
-        self._set_region("frame", buffers.device_address(frame), frame.nbytes)
-        self._set_region("output", buffers.device_address(output), output.nbytes)
-        for pointer, (address, size) in bank.regions.items():
-            self._set_region(pointer, address, size)
+        port.set(reg.OFFSETS["run_command"], reg.Command.RUN)
+        port.set(reg.OFFSETS["run_task"], int(task))
+        self._set_region(("frame_pixels",), frame)
+        self._set_region(("result_pixels",), output)
+        self._set_region(reg.BANK_MASTERS, bank.buffer)
         self._task = int(task)
         self._bank = bank
         bank.in_flight = True
         self._launch()
 
-    def _set_region(self, pointer: str, address: int, size: int) -> None:
-        self.port.set_address(_ARGUMENT[pointer], address)
-        self.port.set(reg.OFFSETS[reg.SIZE_OF[pointer]], size)
+    def _set_region(self, pointers: Iterable[str], buffer: PynqBuffer) -> None:
+        """Tell AXI masters where a buffer lies, and the accelerator how long it is."""
+        address = buffers.device_address(buffer)
+        size = None
+        for pointer in pointers:
+            self.port.set_address(_ARGUMENT[pointer], address)
+            size = reg.SIZE_OF[pointer]
+        self.port.set(reg.OFFSETS[size], buffer.nbytes)
 
     def wait(self, timeout: float | None = None) -> Completion:
         """Wait for the run that was started.
@@ -270,9 +275,7 @@ class M3ViTDriver(DefaultIP):
         ended = time.perf_counter()
         seconds, self._started = ended - self._started, None
         self._release_bank()
-        cycles = self.port.read(reg.OFFSETS["cycles_low"])
-        cycles |= self.port.read(reg.OFFSETS["cycles_high"]) << 32
-        return Completion(seconds, ended - began, cycles)
+        return Completion(seconds, ended - began, None)
 
     def _await_interrupt(self, line: interrupt_line.InterruptLine, timeout: float) -> None:
         deadline = time.perf_counter() + timeout
@@ -321,9 +324,9 @@ class M3ViTDriver(DefaultIP):
         self._expected = took if not self._expected else 0.5 * (took + self._expected)
 
     def _check_error(self) -> None:
-        code = self.port.read(reg.OFFSETS["error"])
+        code = self.port.read(reg.OFFSETS["run_error"])
         if code:
-            pc = self.port.read(reg.OFFSETS["error_pc"])
+            pc = self.port.read(reg.OFFSETS["run_pc"])
             package = self._bank.package if self._bank is not None else None
             raise AcceleratorError(code, pc, describe_instruction(package, pc))
 

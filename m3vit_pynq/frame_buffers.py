@@ -7,6 +7,8 @@ from __future__ import annotations
 import numpy as np
 
 from m3vit_pynq import buffers
+from m3vit_pynq.abi.boards import LINE
+from m3vit_pynq.abi.isa import lines
 from m3vit_pynq.package import Package, PackageTask
 from m3vit_pynq.sources.frames import as_rgb, resized
 
@@ -19,12 +21,12 @@ class FrameBuffer:
     frame : PynqBuffer
         uint8 [height, width, 3].
     output : PynqBuffer
-        uint8, large enough for every task of the package.
+        uint8, whole lines, large enough for every task of the package.
     """
 
     def __init__(self, device: object, package: Package, name: str) -> None:
         height, width = package.config.image_size
-        largest = max(package.task(task).output_bytes for task in package.task_names)
+        largest = LINE * lines(max(package.task(t).output_bytes for t in package.task_names))
         self.frame = self.output = self._pixels = None
         try:
             self.frame = buffers.allocate((height, width, 3), np.uint8, device, f"frame {name}")

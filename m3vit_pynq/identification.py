@@ -9,12 +9,18 @@ from dataclasses import dataclass
 
 from m3vit_pynq.abi import ABI_VERSION, MAGIC
 from m3vit_pynq.abi.boards import BOARDS
+from m3vit_pynq.abi.footprint import CAPACITIES
 from m3vit_pynq.abi.registers import OFFSETS
 from m3vit_pynq.errors import BitstreamError
 
-CAPACITIES = (
-    "act_lines", "residual_elements", "weight_tile_beats", "queue_entries", "score_elements",
-)  # fmt: skip
+#: Register of each capacity that `m3vit_pynq.abi.footprint` knows.
+_REGISTERS = {
+    "half_lines": "cap_half_lines",
+    "tokens": "cap_tokens",
+    "map_lines": "cap_map_lines",
+}
+if set(_REGISTERS) != set(CAPACITIES):
+    raise LookupError(f"no register for {set(CAPACITIES) - set(_REGISTERS)}")
 
 
 @dataclass(frozen=True)
@@ -23,26 +29,24 @@ class Identification:
 
     Attributes
     ----------
-    config : int
+    shape : int
         ``tokens_par | out_par << 8 | in_par << 16``.
-    act_lines, residual_elements, weight_tile_beats, queue_entries, score_elements : int
-        Capacities, as in `m3vit_pynq.abi.boards.Board`.
+    capacities : dict
+        What `Package.check_fits` compares with a program's requirements, by the names
+        of `m3vit_pynq.abi.footprint.CAPACITIES`.
     """
 
     magic: int
     abi_version: int
-    config: int
-    act_lines: int
-    residual_elements: int
-    weight_tile_beats: int
-    queue_entries: int
-    score_elements: int
+    shape: int
+    capacities: dict[str, int]
 
     @classmethod
     def read(cls, read: Callable[[int], int]) -> Identification:
         """From the registers, after an IDENTIFY command."""
-        names = ("magic", "abi_version", "config", *CAPACITIES)
-        return cls(**{name: read(OFFSETS[name]) for name in names})
+        magic, abi, shape = (read(OFFSETS[n]) for n in ("id_magic", "id_abi", "id_shape"))
+        capacities = {name: read(OFFSETS[register]) for name, register in _REGISTERS.items()}
+        return cls(magic, abi, shape, capacities)
 
     def check(self, bitfile: str) -> None:
         """Refuse another IP or another version.
@@ -64,21 +68,16 @@ class Identification:
             )
 
     @property
-    def capacities(self) -> dict[str, int]:
-        """What `Package.check_fits` compares with a program's requirements."""
-        return {name: getattr(self, name) for name in CAPACITIES}
-
-    @property
     def parallelism(self) -> tuple[int, int, int]:
         """``(tokens_par, out_par, in_par)``."""
-        return self.config & 0xFF, self.config >> 8 & 0xFF, self.config >> 16 & 0xFF
+        return self.shape & 0xFF, self.shape >> 8 & 0xFF, self.shape >> 16 & 0xFF
 
     @property
     def board_name(self) -> str | None:
         """The board configuration that the bitstream was built for, if known."""
         for name, board in BOARDS.items():
-            known = {capacity: getattr(board, capacity) for capacity in CAPACITIES}
-            if board.config_word == self.config and known == self.capacities:
+            known = {name: getattr(board, attribute) for name, attribute in CAPACITIES.items()}
+            if board.shape_word == self.shape and known == self.capacities:
                 return name
         return None
 

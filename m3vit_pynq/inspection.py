@@ -78,33 +78,21 @@ class Inspection:
 
 
 class _Recorder:
-    """Collects the queues that each GATE leaves; a layer may run in several tiles."""
+    """Collects the records that each GATE leaves."""
 
     def __init__(self, layers: list[str]) -> None:
         self.layers = layers
-        self.tiles: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-        self.counts: dict[str, int] = {}
+        self.found: dict[str, tuple[np.ndarray, np.ndarray, int]] = {}
 
     def __call__(self, pc: int, instruction: Instruction, machine: Machine) -> None:
         if instruction.opcode != Opcode.GATE:
             return
         layer = self.layers[pc].removesuffix(".gate")
-        self.tiles.setdefault(layer, []).append(_by_token(machine.queues))
-        self.counts[layer] = instruction.experts
-
-
-def _by_token(queues) -> tuple[np.ndarray, np.ndarray]:
-    """Queues of experts turned into choices of tokens, largest gate weight first."""
-    sizes = [len(queue) for queue in queues.tokens]
-    tokens = np.concatenate(queues.tokens)
-    gates = np.concatenate(queues.gates)
-    experts = np.repeat(np.arange(len(sizes)), sizes)
-    order = np.lexsort((experts, -gates, tokens))
-    shape = (queues.rows, queues.top_k)
-    return (
-        experts[order].reshape(shape),
-        gates[order].reshape(shape).astype(np.float32) / np.float32(65536),
-    )
+        records = machine.read_rows(instruction.dst, instruction.rows, 1, 1).view("<u2")
+        entries = records[:, : 4 * instruction.top_k]
+        experts = entries[:, 0::4].astype(np.int64)
+        gates = entries[:, 1::4].astype(np.float32) / np.float32(65536)
+        self.found[layer] = experts, gates, instruction.experts
 
 
 def expert_choices(package: Package, frame: np.ndarray, task: str) -> Inspection:
@@ -136,13 +124,9 @@ def expert_choices(package: Package, frame: np.ndarray, task: str) -> Inspection
     recorder = machine.observer = _Recorder(names)
     data = machine.run(index, frame)
     choices = tuple(
-        ExpertChoice(
-            layer, np.concatenate([experts for experts, _ in tiles]),
-            np.concatenate([gates for _, gates in tiles]), recorder.counts[layer],
-            package.config.grid,
-        )
-        for layer, tiles in recorder.tiles.items()
-    )  # fmt: skip
+        ExpertChoice(layer, experts, gates, count, package.config.grid)
+        for layer, (experts, gates, count) in recorder.found.items()
+    )
     return Inspection(task, frame, data, choices)
 
 

@@ -23,6 +23,7 @@ from m3vit_pynq.driver import Completion, M3ViTDriver
 from m3vit_pynq.emulator.device import EmulatedDevice
 from m3vit_pynq.errors import AcceleratorTimeout, BitstreamError, M3ViTError
 from m3vit_pynq.frame_buffers import FrameBuffer, PingPong
+from m3vit_pynq.handoff import check_registers
 from m3vit_pynq.package import Package, PackageTask, default_name
 from m3vit_pynq.result import ArrayPool, Result
 from m3vit_pynq.stream import Stream, StreamStatistics
@@ -51,6 +52,9 @@ class M3ViTOverlay(Overlay):
         ``M3VIT_EMULATE=1`` asks for the emulated board, ``0`` for a real one.
     bitfile : str or path, optional
         Bitstream to load instead of the installed one.
+    engine : str, optional
+        What computes on the emulated board: ``"fast"`` or ``"hls"`` (the accelerator's
+        own sources, slow); default ``$M3VIT_ENGINE``, then the fast one.
 
     Attributes
     ----------
@@ -94,8 +98,9 @@ class M3ViTOverlay(Overlay):
         board: str | Board | None = None,
         device: Device | None = None,
         bitfile: str | Path | None = None,
+        engine: str | None = None,
     ) -> None:
-        device, board = _choose_device(device, board)
+        device, board = _choose_device(device, board, engine)
         emulated = isinstance(device, EmulatedDevice)
         if emulated and bitfile is None:
             path = locate.emulated_bitfile(board)
@@ -129,6 +134,7 @@ class M3ViTOverlay(Overlay):
                 f"{self.bitfile_name}: its .hwh has no IP {registers.VLNV} named "
                 f"{registers.INSTANCE}; use the bitstream and .hwh built from overlays/"
             )
+        check_registers(self.ip_dict[registers.INSTANCE]["registers"], str(self.bitfile_name))
         return driver
 
     def _check_configuration(self) -> None:
@@ -385,8 +391,12 @@ class M3ViTOverlay(Overlay):
         self.close()
 
 
-def _choose_device(device: Device | None, board: str | Board | None) -> tuple[Device, Board]:
+def _choose_device(
+    device: Device | None, board: str | Board | None, engine: str | None
+) -> tuple[Device, Board]:
     """The device to load on, and the bitstream configuration for it."""
+    if engine is not None and device is not None:
+        raise ValueError("an engine is chosen for a new emulated board; give it to EmulatedDevice")
     if isinstance(device, EmulatedDevice):
         return device, device.board if board is None else locate.choose_board(board, True)
     if device is not None:
@@ -403,7 +413,7 @@ def _choose_device(device: Device | None, board: str | Board | None) -> tuple[De
             "must be set. For the emulated board: M3VIT_EMULATE=1"
         )
     chosen = locate.choose_board(board, True)
-    return EmulatedDevice(chosen), chosen
+    return EmulatedDevice(chosen, engine=engine), chosen
 
 
 @contextmanager

@@ -28,15 +28,15 @@ class Result:
         Number of the frame in its stream, from 0.
     device_seconds : float
         From start until the driver saw the end; in a stream the host works meanwhile.
-    cycles : int
-        Clock cycles of the accelerator; 0 where they are not counted.
+    cycles : int or None
+        Clock cycles of the accelerator; None where they are not counted.
     """
 
     task: str
     data: np.ndarray
     frame_index: int
     device_seconds: float
-    cycles: int
+    cycles: int | None
     kind: str = field(repr=False)
     label_set: str = field(repr=False, default="")
 
@@ -93,7 +93,7 @@ class ArrayPool:
 
 
 def make(
-    task: PackageTask, data: np.ndarray, frame_index: int, seconds: float, cycles: int
+    task: PackageTask, data: np.ndarray, frame_index: int, seconds: float, cycles: int | None
 ) -> Result:
     """A `Result` of a task of a package."""
     kind = "depth" if task.kind.name == "DEPTH" else "segmentation"

@@ -67,12 +67,14 @@ class StreamStatistics:
         self._stages[stage].add(seconds)
 
     def add_frame(
-        self, task: str, cycles: int, registers: int, first: bool, switched: bool
+        self, task: str, cycles: int | None, registers: int, first: bool, switched: bool
     ) -> None:
         """A result was delivered.
 
         Parameters
         ----------
+        cycles : int or None
+            Of the accelerator, where they are counted.
         registers : int
             Accesses that this frame took.
         first : bool
@@ -87,7 +89,8 @@ class StreamStatistics:
         self.switches += switched
         if not first:
             (self._switch_registers if switched else self._steady_registers).add(registers)
-        (self._switch_cycles if switched else self._steady_cycles)[task].add(cycles)
+        if cycles is not None:
+            (self._switch_cycles if switched else self._steady_cycles)[task].add(cycles)
 
     @property
     def fps(self) -> float:
@@ -118,7 +121,7 @@ class StreamStatistics:
 
     @property
     def cycles_per_frame(self) -> dict[str, float]:
-        """Mean cycles of a frame by task; 0 where the accelerator does not count."""
+        """Mean cycles of a frame by task; empty where they are not counted."""
         names = {*self._steady_cycles, *self._switch_cycles}
         return {name: self._joined(name).value for name in sorted(names)}
 

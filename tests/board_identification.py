@@ -8,9 +8,8 @@ from m3vit_pynq.abi import ABI_VERSION, MAGIC
 def identification(board) -> dict[str, int]:
     """Registers of an accelerator that has done nothing yet."""
     return {
-        "magic": MAGIC, "abi_version": ABI_VERSION, "config": board.config_word,
-        "act_lines": board.act_lines, "residual_elements": board.residual_elements,
-        "weight_tile_beats": board.weight_tile_beats, "queue_entries": board.queue_entries,
-        "score_elements": board.score_elements, "error": 0, "error_pc": 0,
-        "cycles_low": 0, "cycles_high": 0,
+        "id_magic": MAGIC, "id_abi": ABI_VERSION,
+        "id_shape": board.tokens_par | board.out_par << 8 | board.in_par << 16,
+        "cap_half_lines": board.half_lines, "cap_tokens": board.max_tokens,
+        "cap_map_lines": board.map_lines, "run_error": 0, "run_pc": 0,
     }  # fmt: skip

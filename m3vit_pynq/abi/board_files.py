@@ -16,6 +16,12 @@ from pathlib import Path
 from m3vit_pynq.abi import ABI_VERSION, hwh, registers
 from m3vit_pynq.abi.boards import BOARDS, Board
 
+
+def board_macro(board: Board) -> str:
+    """The macro that selects a board in ``hls_src``: ``M3VIT_BOARD_ZCU104``."""
+    return f"M3VIT_BOARD_{board.name.upper().replace('-', '_')}"
+
+
 #: Names of the boards in Vivado's board files, where they differ.
 _BOARD_FILES = {"kv260": "kv260_som", "ultra96": "ultra96v2"}
 
@@ -26,6 +32,11 @@ def board_json(board: Board) -> str:
     return json.dumps(data, indent=2) + "\n"
 
 
+def _any_version(vlnv: str) -> str:
+    """An IP without its version: each release of Vivado has its own."""
+    return vlnv.rsplit(":", 1)[0]
+
+
 def board_tcl(board: Board) -> str:
     """Parameters of a board as a Tcl array, with the addresses of the block design."""
     family = hwh.FAMILIES[board.family]
@@ -33,17 +44,18 @@ def board_tcl(board: Board) -> str:
         **dataclasses.asdict(board),
         "board_files": _BOARD_FILES.get(board.name, board.name),
         "clock_source": hwh.pl_clock(board).source,
-        "ps_vlnv": family.vlnv,
+        "ps_vlnv": _any_version(family.vlnv),
         "ps_instance": family.instance,
         "accelerator_vlnv": registers.VLNV,
         "accelerator_instance": registers.INSTANCE,
         "accelerator_base": f"0x{family.accelerator:08X}",
         "accelerator_range": f"0x{registers.ADDRESS_RANGE:X}",
-        "intc_vlnv": hwh.INTC_VLNV,
+        "intc_vlnv": _any_version(hwh.INTC_VLNV),
         "intc_instance": hwh.INTC_INSTANCE,
         "intc_base": f"0x{family.intc:08X}",
         "intc_range": f"0x{hwh.INTC_RANGE:X}",
-        "weight_ports": registers.WEIGHT_PORTS,
+        "macro": board_macro(board),
+        "memory": " ".join(f"{port} {{{' '.join(m)}}}" for port, m in family.memory.items()),
     }
     lines = [
         "# Copyright (c) 2026, the m3vit-pynq authors",

@@ -136,11 +136,6 @@ constexpr int PARAMETER_SHIFT = 6;
 """
 
 
-def board_macro(board: boards.Board) -> str:
-    """The macro that selects a board: ``M3VIT_BOARD_ZCU104``."""
-    return f"M3VIT_BOARD_{board.name.upper().replace('-', '_')}"
-
-
 def board_header(board: boards.Board) -> str:
     """``hls_src/generated/boards/<name>.h``."""
     integers = (
@@ -167,7 +162,7 @@ namespace board {{
 def board_selector() -> str:
     """``hls_src/generated/board.h``."""
     choices = "".join(
-        f'#elif defined({board_macro(board)})\n#include "boards/{name}.h"\n'
+        f'#elif defined({board_files.board_macro(board)})\n#include "boards/{name}.h"\n'
         for name, board in boards.BOARDS.items()
     )
     return f"""{_CPP_HEAD}// A board of the user: board_file.h on the include path.

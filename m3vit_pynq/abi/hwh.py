@@ -32,7 +32,11 @@ class Family:
     accelerator, intc : int
         Base addresses of the two register files.
     clock_sources : tuple
-        PLLs (name, MHz) that the PL clock divisors can divide.
+        PLLs (name, MHz) that the PL clock divisors can divide. Only the one that the
+        boot loader selects: PYNQ writes the divisors of a clock, never its source.
+    memory : dict
+        Memory port of the processing system -> AXI masters of the accelerator that
+        share it.
     """
 
     vlnv: str
@@ -42,6 +46,7 @@ class Family:
     accelerator: int
     intc: int
     clock_sources: tuple[tuple[str, float], ...]
+    memory: dict[str, tuple[str, ...]]
 
 
 FAMILIES = {
@@ -49,13 +54,28 @@ FAMILIES = {
         vlnv="xilinx.com:ip:zynq_ultra_ps_e:3.4", instance="zynq_ultra_ps_e_0",
         master="M_AXI_HPM0_FPD", irq_pin="pl_ps_irq0",
         accelerator=0xA000_0000, intc=0xA001_0000,
-        clock_sources=(("IOPLL", 1500.0), ("RPLL", 1200.0)),
+        clock_sources=(("IOPLL", 1500.0),),
+        # HP1 and HP2 share a port of the memory controller; HP3 has all writes.
+        memory={
+            "HP0": ("bank_weights0",),
+            "HP1": ("bank_weights1",),
+            "HP2": ("bank_weights2",),
+            "HP3": ("bank_weights3", "bank_results", "result_pixels"),
+            "HPC0": ("bank_tokens", "frame_pixels"),
+            "HPC1": ("bank_residual", "bank_program", "bank_records"),
+        },
     ),
     "zynq": Family(
         vlnv="xilinx.com:ip:processing_system7:5.5", instance="processing_system7_0",
         master="M_AXI_GP0", irq_pin="IRQ_F2P",
         accelerator=0x4000_0000, intc=0x4180_0000,
         clock_sources=(("IO PLL", 1000.0),),
+        memory={
+            "HP0": ("bank_weights0", "bank_weights1"),
+            "HP1": ("bank_weights2", "bank_weights3"),
+            "HP2": ("bank_tokens", "frame_pixels", "bank_results", "result_pixels"),
+            "HP3": ("bank_residual", "bank_program", "bank_records"),
+        },
     ),
 }  # fmt: skip
 

@@ -102,10 +102,12 @@ class BenchReport:
         return "\n".join([*lines, "", *self._board_lines(), *self._layer_lines()])
 
     def _board_lines(self) -> list[str]:
-        lines = ["modelled cycles per frame"]
+        lines = ["boards"]
         for found in self.boards.values():
             if found.problem:
                 lines.append(f"  {found.board.title:<14}does not fit: {found.problem}")
+            elif not found.tasks:
+                lines.append(f"  {found.board.title:<14}fits; cycles are not counted yet")
             for task, frame in found.tasks.items():
                 lines.append(
                     f"  {found.board.title:<14}{task:<14}{frame.total:>12,} cycles "
@@ -117,7 +119,7 @@ class BenchReport:
     def _layer_lines(self) -> list[str]:
         """Cycles of the first task by kind of layer, on the board that was asked for."""
         found = self.boards.get(self.board) or self.boards.get(DEFAULT_BOARD)
-        if found is None or found.problem:
+        if found is None or not found.tasks:
             return []
         task, frame = next(iter(found.tasks.items()))
         kinds: dict[str, int] = {}

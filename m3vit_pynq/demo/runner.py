@@ -132,7 +132,7 @@ class _Run:
         self.scale = depth_scale(trained_scenes(overlay.package))
         self.video = VideoFile(settings.out / "demo.mp4", settings.video_fps)
         self.milliseconds: dict[str, list[float]] = {"post-process": [], "draw": [], "write": []}
-        self.history: list[tuple[str, int]] = []  # task and cycles of every frame
+        self.history: list[tuple[str, int | None]] = []  # task and cycles of every frame
         self.asked: list[int] = []  # frames that had been shown when a change was asked for
         self.kept: list[np.ndarray] = []  # frames of the contact sheet
         self.last_index = -1
@@ -246,7 +246,7 @@ class _Run:
         )
 
 
-def _cycles_until_next_switch(history: list[tuple[str, int]], task: str) -> list[int]:
+def _cycles_until_next_switch(history: list[tuple[str, int | None]], task: str) -> list[int]:
     """Cycles of the frames that follow for the same task, as far as they were counted."""
     same = itertools.takewhile(lambda item: item[0] == task, history)
     return [cycles for _, cycles in same if cycles]

@@ -1,36 +1,12 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the cycle model of ``hls_src/cycles.h`` writes down, as Python sees it."""
+"""Cycles of instructions, and passages of weights through the ping-pong pair."""
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 
 from m3vit_pynq.abi.isa import Opcode
-
-_NO_EXPERT = 0xFFFFFFFF
-
-
-class RawRecord(ctypes.Structure):
-    """``cycles::Record``."""
-
-    _fields_ = [
-        ("total", ctypes.c_uint64), ("compute", ctypes.c_uint64), ("load", ctypes.c_uint64),
-        ("stall", ctypes.c_uint64), ("bytes", ctypes.c_uint64), ("pc", ctypes.c_uint32),
-        ("opcode", ctypes.c_uint32),
-    ]  # fmt: skip
-
-
-class RawPassage(ctypes.Structure):
-    """``cycles::Passage``."""
-
-    _fields_ = [
-        ("load_start", ctypes.c_uint64), ("load_end", ctypes.c_uint64),
-        ("compute_start", ctypes.c_uint64), ("compute_end", ctypes.c_uint64),
-        ("multiply", ctypes.c_uint64), ("pc", ctypes.c_uint32), ("expert", ctypes.c_uint32),
-        ("second", ctypes.c_uint32), ("half", ctypes.c_uint32),
-    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,13 +36,6 @@ class CycleRecord:
     load: int
     stall: int
     bytes: int
-
-    @classmethod
-    def of(cls, raw: RawRecord) -> CycleRecord:
-        """From the record of the library."""
-        return cls(
-            raw.pc, Opcode(raw.opcode), raw.total, raw.compute, raw.load, raw.stall, raw.bytes
-        )
 
 
 @dataclass(frozen=True)
@@ -103,14 +72,6 @@ class Passage:
     compute_start: int
     compute_end: int
     multiply: int
-
-    @classmethod
-    def of(cls, raw: RawPassage) -> Passage:
-        """From the record of the library."""
-        return cls(
-            raw.pc, None if raw.expert == _NO_EXPERT else raw.expert, bool(raw.second), raw.half,
-            raw.load_start, raw.load_end, raw.compute_start, raw.compute_end, raw.multiply,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)

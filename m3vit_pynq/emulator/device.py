@@ -4,7 +4,7 @@
 
 ``pynq.Overlay(bitfile, device=EmulatedDevice())`` works as on a board: the
 ``.hwh`` is parsed, drivers are bound, `pynq.allocate` returns device memory and
-registers answer. "Downloading" compiles the accelerator for this computer.
+registers answer. "Downloading" compiles an engine for this computer.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from m3vit_pynq.abi import hwh, registers
 from m3vit_pynq.abi.boards import DEFAULT_BOARD, Board, get_board
 from m3vit_pynq.emulator.fabric import Fabric, Faults, Kernel
 from m3vit_pynq.emulator.interrupts import EmulatedUio
+from m3vit_pynq.emulator.kernel import engine_name, make_kernel
 from m3vit_pynq.emulator.memory import DeviceMemory
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,9 @@ class EmulatedDevice(Device):
     kernel : callable, optional
         What runs in the fabric, see `m3vit_pynq.emulator.fabric.Kernel`; or a
         callable that takes the board and returns one, called at download.
-        Default: the compiled HLS.
+        Default: the engine that `engine` names.
+    engine : str, optional
+        ``"fast"`` or ``"hls"``, see `m3vit_pynq.emulator.kernel`.
     memory_bytes, memory_base : int
         Size and first address of device memory.
 
@@ -102,6 +105,7 @@ class EmulatedDevice(Device):
         self,
         board: str | Board | None = None,
         kernel: Callable[[Board], Kernel] | None = None,
+        engine: str | None = None,
         memory_bytes: int = DEFAULT_MEMORY,
         memory_base: int = 0x1000_0000,
     ) -> None:
@@ -117,7 +121,8 @@ class EmulatedDevice(Device):
         self.fabric: Fabric | None = None
         self.accesses: Counter[tuple[str, str, int]] = Counter()
         self.allocations = 0
-        self._make_kernel = kernel or _compiled_kernel
+        self.engine = "given" if kernel else engine_name(engine)
+        self._make_kernel = kernel or (lambda board: make_kernel(board, self.engine))
         self._family = hwh.FAMILIES[board.family]
 
     @property
@@ -169,7 +174,10 @@ class EmulatedDevice(Device):
             slave.write(offset, int.from_bytes(data[position : position + 4], "little"))
 
     def flush(self, bo: object, offset: int, ptr: int, size: int) -> None:
-        """Caches are coherent here."""
+        """Caches are coherent here; an engine that keeps copies of weights is told."""
+        changed = getattr(self.fabric and self.fabric.kernel, "memory_changed", None)
+        if changed is not None:
+            changed(self.memory.view(bo + offset, size))
 
     def invalidate(self, bo: object, offset: int, ptr: int, size: int) -> None:
         """Caches are coherent here."""
@@ -206,10 +214,3 @@ class EmulatedDevice(Device):
             if base <= address < base + size:
                 return instance, slave, address - base
         raise RuntimeError(f"no register answers at address {address:#x}")
-
-
-def _compiled_kernel(board: Board) -> Kernel:
-    """The accelerator compiled from ``hls_src`` for this computer."""
-    from m3vit_pynq.emulator.kernel import CompiledKernel
-
-    return CompiledKernel(board)

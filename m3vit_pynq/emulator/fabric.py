@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The programmable logic of the emulated board: registers in front, a kernel behind.
 
-The kernel is a callable; on the emulated board it is the compiled HLS. It runs
+The kernel is a callable, one of the engines of `m3vit_pynq.emulator.kernel`. It runs
 in a worker thread, so the processor side goes on as it would on a board.
 """
 
@@ -129,7 +129,7 @@ class Fabric:
             logger.exception("the emulated accelerator failed")
             self._hang(f"the emulation failed: {error!r}")
             return
-        if arguments["command"] in self.faults.stall:
+        if arguments["run_command"] in self.faults.stall:
             self._hang("stalled on request")
             return
         if self.faults.delay and self._stopped.wait(self.faults.delay):
@@ -139,7 +139,7 @@ class Fabric:
         self.registers.complete(outputs)
 
     def _memories(self, arguments: Mapping[str, int]) -> dict[str, memoryview]:
-        if arguments["command"] != reg.Command.RUN:
+        if arguments["run_command"] != reg.Command.RUN:
             return {}
         memories = {}
         for pointer, size in reg.SIZE_OF.items():

@@ -1,56 +1,141 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The compiled HLS as the kernel of the emulated fabric."""
+"""The engines of the emulated board: what stands for the accelerator in the fabric.
+
+``fast``
+    C++ written for this computer; executes programs bit for bit as the accelerator.
+``hls``
+    The accelerator's own sources, compiled with g++: slow, process by process.
+
+`engine_name` chooses; ``$M3VIT_ENGINE`` names one for all that do not ask for another.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 
 import numpy as np
 
 from m3vit_pynq.abi import registers as reg
-from m3vit_pynq.abi.boards import BEAT, Board
-from m3vit_pynq.emulator.hostlib import HostLibrary, build
+from m3vit_pynq.abi.boards import LINE, Board
+from m3vit_pynq.abi.errors import ErrorCode
+from m3vit_pynq.abi.footprint import CAPACITIES
+from m3vit_pynq.abi.registers import Command
 from m3vit_pynq.emulator.memory import BusError
 
 logger = logging.getLogger(__name__)
 
+ENGINES = ("fast", "hls")
 
-class CompiledKernel:
-    """Runs ``m3vit_accel`` on views of the emulated device memory.
 
-    Parameters
-    ----------
-    board : Board
-        Configuration to compile; takes seconds the first time.
+def engine_name(wanted: str | None = None) -> str:
+    """The engine to use: the one asked for, ``$M3VIT_ENGINE``, or the fast one.
 
-    Attributes
-    ----------
-    library : HostLibrary
-        On-chip memories, expert queues and cycles of the last run.
+    Raises
+    ------
+    ValueError
+        If there is no such engine.
     """
+    name = wanted or os.environ.get("M3VIT_ENGINE") or ENGINES[0]
+    if name not in ENGINES:
+        raise ValueError(f"no engine {name!r} of the emulated board; use {' or '.join(ENGINES)}")
+    return name
+
+
+def make_kernel(board: Board, engine: str | None = None) -> FastKernel | HlsKernel:
+    """A kernel for `EmulatedDevice`; compiles it the first time, which takes seconds."""
+    return FastKernel(board) if engine_name(engine) == "fast" else HlsKernel(board)
+
+
+def identification(board: Board) -> dict[str, int]:
+    """Outputs that tell a driver what the bitstream is."""
+    from m3vit_pynq.abi import ABI_VERSION, MAGIC
+
+    return {
+        "id_magic": MAGIC, "id_abi": ABI_VERSION, "id_shape": board.shape_word,
+        "cap_half_lines": board.half_lines, "cap_tokens": board.max_tokens,
+        "cap_map_lines": board.map_lines,
+    }  # fmt: skip
+
+
+def _host_address(name: str, view: memoryview) -> int:
+    """Where device memory lies in this process."""
+    if not len(view):
+        raise BusError(f"{name}: no memory")
+    return int(np.frombuffer(view, np.uint8).ctypes.data)
+
+
+def _misaligned(arguments: Mapping[str, int]) -> bool:
+    """Whether an AXI master was given an address that its port cannot express."""
+    return any(arguments[pointer] % LINE for pointer in reg.SIZE_OF)
+
+
+class HlsKernel:
+    """Runs ``m3vit_accel``, compiled from ``hls_src``, on the emulated device memory."""
 
     def __init__(self, board: Board) -> None:
+        from m3vit_pynq.emulator.hostlib import HostLibrary, build
+
         self.library = HostLibrary(build(board, progress=logger.info))
 
     def __call__(
         self, arguments: Mapping[str, int], memories: Mapping[str, memoryview]
     ) -> dict[str, int]:
         """Execute one start; see `m3vit_pynq.emulator.fabric.Kernel`."""
-        addresses = {name: _host_address(name, view) for name, view in memories.items()}
-        return self.library.accel(
-            arguments["command"], arguments["task"],
-            addresses.get("frame", 0), addresses.get("output", 0), addresses.get("program", 0),
-            [addresses.get(f"weights{port}", 0) for port in range(reg.WEIGHT_PORTS)],
-            arguments["frame_bytes"], arguments["output_bytes"], arguments["program_bytes"],
-            arguments["weights_bytes"],
+        values = dict(arguments)
+        if memories and _misaligned(arguments):
+            outputs = self.library.accel(**{**values, "run_command": Command.IDENTIFY})
+            return {**outputs, "run_error": ErrorCode.ALIGNMENT, "run_pc": 0}
+        values.update({name: _host_address(name, view) for name, view in memories.items()})
+        return self.library.accel(**values)
+
+
+class FastKernel:
+    """Runs the fast engine on the emulated device memory.
+
+    Parameters
+    ----------
+    board : Board
+        Whose identification and buffers it has.
+    """
+
+    def __init__(self, board: Board) -> None:
+        from m3vit_pynq.emulator.fast import FastEngine
+
+        self.board = board
+        self.engine = FastEngine(board, verify=False)
+        self._fixed = identification(board)
+
+    def __call__(
+        self, arguments: Mapping[str, int], memories: Mapping[str, memoryview]
+    ) -> dict[str, int]:
+        """Execute one start; see `m3vit_pynq.emulator.fabric.Kernel`."""
+        command = arguments["run_command"]
+        if command == Command.IDENTIFY:
+            return {**self._fixed, "run_error": ErrorCode.OK, "run_pc": 0}
+        if command != Command.RUN:
+            return {**self._fixed, "run_error": ErrorCode.BAD_COMMAND, "run_pc": 0}
+        if _misaligned(arguments):
+            return {**self._fixed, "run_error": ErrorCode.ALIGNMENT, "run_pc": 0}
+        banks = {arguments[name] for name in reg.BANK_MASTERS}
+        if len(banks) != 1:
+            raise BusError(f"the bank masters were given different addresses: {sorted(banks)}")
+        code, pc = self.engine.run(
+            arguments["run_task"],
+            memories["bank_program"], memories["frame_pixels"], memories["result_pixels"],
         )  # fmt: skip
+        return {**self._fixed, "run_error": code, "run_pc": pc}
+
+    def memory_changed(self, view: memoryview) -> None:
+        """The host wrote to device memory and flushed its caches: repacked weights are stale."""
+        self.engine.forget(view)
+
+    def experts_used(self) -> dict[int, int]:
+        """Experts with tokens in every EXPERTS_UP of the last run, by its index."""
+        return self.engine.experts_used()
 
 
-def _host_address(name: str, view: memoryview) -> int:
-    """Where device memory lies in this process; the AXI ports need whole beats."""
-    address = int(np.frombuffer(view, np.uint8).ctypes.data)
-    if address % BEAT:
-        raise BusError(f"{name}: the address is not a multiple of {BEAT} bytes")
-    return address
+if set(CAPACITIES) != {"half_lines", "tokens", "map_lines"}:
+    raise LookupError(f"identification does not tell all of {set(CAPACITIES)}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from m3vit_pynq.abi.isa import Opcode
-from m3vit_pynq.analysis.costs import layer_names, mixtures, single_expert
+from m3vit_pynq.analysis.costs import layer_names, mixtures
 from m3vit_pynq.config import ModelConfig
 from m3vit_pynq.package import Package
 from m3vit_pynq.reference.float_model import FloatModel
@@ -31,7 +31,7 @@ Predict = Callable[[np.ndarray, str], np.ndarray]
 
 
 def _blocks(package: Package, task: str) -> dict[int, str]:
-    """Block of every EXPERTS instruction of a task."""
+    """Block of every EXPERTS_UP of a task."""
     names = layer_names(package.decoded, package.metadata.get("layers"))
     return mixtures(package.decoded, package.task(task).index, names)
 
@@ -59,21 +59,9 @@ class BoardPredictor:
         return data
 
     def _loaded(self, task: str) -> dict[str, float]:
-        """From the bytes that the emulated accelerator counted.
-
-        It reads an expert's table once for every chunk of rows, which the
-        division's fraction shows.
-        """
-        library = getattr(self.overlay.device.fabric.kernel, "library", None)
-        if library is None:
-            return {}
-        instructions = self.overlay.package.decoded.instructions
-        used = {
-            record.pc: round(record.bytes / single_expert(instructions[record.pc]).weight_bytes)
-            for record in library.cycles()
-            if record.opcode == Opcode.EXPERTS
-        }
-        return _mean_by_block(used, self._blocks[task])
+        """As the engine of the emulated board noted; nothing where it does not."""
+        noted = getattr(self.overlay.device.fabric.kernel, "experts_used", None)
+        return _mean_by_block(noted(), self._blocks[task]) if noted is not None else {}
 
 
 class IntegerPredictor:
@@ -91,8 +79,8 @@ class IntegerPredictor:
         self._machine.observer = self._observe
 
     def _observe(self, pc: int, instruction, machine: Machine) -> None:
-        if instruction.opcode == Opcode.EXPERTS:
-            self._used[pc] = sum(1 for queue in machine.queues.tokens if len(queue))
+        if instruction.opcode == Opcode.EXPERTS_UP:
+            self._used[pc] = sum(1 for q in machine.queues(instruction) if q.tokens.size)
 
     def __call__(self, image: np.ndarray, task: str) -> np.ndarray:
         self._used = {}

@@ -6,8 +6,8 @@
 #   vivado -mode batch -source ../common/block_design.tcl      in its folder
 #
 #   processing system --- AXI-Lite ---> m3vit_accel, axi_intc
-#   m3vit_accel ------- 128 bit -----> DRAM: one port for each quarter of the
-#                                      weights, one for frames and results
+#   m3vit_accel --- SmartConnects ---> DRAM: which AXI masters share a memory port
+#                                      is in board.tcl, from m3vit_pynq/abi/hwh.py
 #   m3vit_accel.interrupt -> axi_intc -> processing system
 
 source board.tcl
@@ -57,35 +57,28 @@ connect_bd_intf_net [get_bd_intf_pins $control/M01_AXI] [get_bd_intf_pins $intc/
 connect_bd_net $clock [get_bd_pins $accelerator/ap_clk] [get_bd_pins $intc/s_axi_aclk]
 connect_bd_net $aresetn [get_bd_pins $accelerator/ap_rst_n] [get_bd_pins $intc/s_axi_aresetn]
 
-# Memory: weight port i to memory port i, frames and results to the last.
-for {set port 0} {$port < $board(weight_ports)} {incr port} {
-    set shared [expr {$port == $board(weight_ports) - 1 && [llength $memory_ports] == $board(weight_ports)}]
-    set cell [smartconnect memory_$port [expr {$shared ? 3 : 1}] 1]
-    connect_bd_intf_net [get_bd_intf_pins $accelerator/m_axi_weights$port] \
-        [get_bd_intf_pins $cell/S00_AXI]
-    connect_bd_intf_net [get_bd_intf_pins $cell/M00_AXI] [lindex $memory_ports $port]
-}
-if {!$shared} {
-    set cell [smartconnect memory_$port 2 1]
-    connect_bd_intf_net [get_bd_intf_pins $cell/M00_AXI] [lindex $memory_ports $port]
-}
-set first [expr {$shared ? 1 : 0}]
-foreach bundle {frame output} {
-    connect_bd_intf_net [get_bd_intf_pins $accelerator/m_axi_$bundle] \
-        [get_bd_intf_pins $cell/S0${first}_AXI]
-    incr first
+# Memory: the masters of a port share a SmartConnect.
+foreach {port masters} $board(memory) {
+    set cell [smartconnect memory_[string tolower $port] [llength $masters] 1]
+    set index 0
+    foreach master $masters {
+        connect_bd_intf_net [get_bd_intf_pins $accelerator/m_axi_$master] \
+            [get_bd_intf_pins $cell/[format S%02d_AXI $index]]
+        incr index
+    }
+    connect_bd_intf_net [get_bd_intf_pins $cell/M00_AXI] [memory_port $port]
 }
 
 # Interrupt: PYNQ finds it only behind an axi_intc.
 connect_bd_net [get_bd_pins $accelerator/interrupt] [get_bd_pins $intc/intr]
 connect_bd_net [get_bd_pins $intc/irq] $irq_pin
 
-# Addresses as in m3vit_pynq/abi/hwh.py.
+# Addresses as in m3vit_pynq/abi/hwh.py, before everything else gets one.
+assign_bd_address -offset $board(accelerator_base) -range $board(accelerator_range) \
+    [get_bd_addr_segs $accelerator/s_axi_control/Reg]
+assign_bd_address -offset $board(intc_base) -range $board(intc_range) \
+    [get_bd_addr_segs $intc/S_AXI/Reg]
 assign_bd_address
-set_property offset $board(accelerator_base) [get_bd_addr_segs $ps/Data/SEG_$board(accelerator_instance)_Reg]
-set_property range $board(accelerator_range) [get_bd_addr_segs $ps/Data/SEG_$board(accelerator_instance)_Reg]
-set_property offset $board(intc_base) [get_bd_addr_segs $ps/Data/SEG_$board(intc_instance)_Reg]
-set_property range $board(intc_range) [get_bd_addr_segs $ps/Data/SEG_$board(intc_instance)_Reg]
 
 validate_bd_design
 save_bd_design
@@ -100,9 +93,11 @@ if {[get_property PROGRESS [get_runs impl_1]] ne "100%"} {
 open_run impl_1
 report_timing_summary -file build/timing.rpt
 report_utilization -hierarchical -file build/utilization.rpt
-set slack [get_property SLACK [get_timing_paths -max_paths 1]]
-if {$slack < 0} {
-    error "timing is not met at $board(clock_mhz) MHz (slack $slack ns): see build/timing.rpt"
+foreach {check delay} {setup max hold min} {
+    set slack [get_property SLACK [get_timing_paths -max_paths 1 -delay_type $delay]]
+    if {$slack < 0} {
+        error "$check is not met at $board(clock_mhz) MHz (slack $slack ns): see build/timing.rpt"
+    }
 }
 
 # Both files only after everything has succeeded.

@@ -7,22 +7,20 @@
 
 source board.tcl
 set sources [file normalize ../../hls_src]
-set header "generated/boards/$board(name).h"
 
 open_project -reset build/hls
 set_top m3vit_accel
 add_files $sources/m3vit_accel.cpp \
-    -cflags "-std=c++14 -I$sources -DM3VIT_BOARD_HEADER='\"$header\"'"
+    -cflags "-std=c++14 -I$sources -D$board(macro)"
 
 open_solution -reset -flow_target vivado solution
 set_part $board(part)
 create_clock -period [format %.3f [expr {1000.0 / $board(clock_mhz)}]] -name clock
 
-# The register map of m3vit_pynq/abi/registers.py counts on 64-bit addresses;
-# 16 bytes a beat as in the weight image.
+# The register map of m3vit_pynq/abi/registers.py counts on 64-bit addresses. Ports have
+# the width of the processing system's: nothing is widened.
 config_interface -m_axi_addr64=true
-config_interface -m_axi_alignment_byte_size 16
-config_interface -m_axi_max_widen_bitwidth 128
+config_interface -m_axi_max_widen_bitwidth 0
 
 csynth_design
 export_design -format ip_catalog -output build/ip.zip \

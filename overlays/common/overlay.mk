@@ -6,7 +6,7 @@
 VITIS_HLS ?= vitis_hls
 VIVADO    ?= vivado
 COMMON    := ../common
-SOURCES   := $(wildcard ../../hls_src/*.cpp ../../hls_src/*.h ../../hls_src/generated/*.h)
+SOURCES   := $(wildcard ../../hls_src/*.cpp ../../hls_src/*.h ../../hls_src/generated/*.h ../../hls_src/generated/boards/*.h)
 
 .PHONY: all ip clean
 

@@ -1,11 +1,16 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Zynq-7000: four HP ports of 64 bit; frames and results share the last.
+# Zynq-7000: four HP ports of 64 bit. Without board files DDR and FIXED_IO are made external
+# all the same: the processing system cannot do without them.
 
 if {[llength $board_parts]} {
     apply_bd_automation -rule xilinx.com:bd_rule:processing_system7 \
         -config {make_external "FIXED_IO, DDR" apply_board_preset 1} $ps
+} else {
+    foreach interface {DDR FIXED_IO} {
+        make_bd_intf_pins_external -name $interface [get_bd_intf_pins $ps/$interface]
+    }
 }
 set_property -dict [list \
     CONFIG.PCW_FPGA0_PERIPHERAL_FREQMHZ $board(clock_mhz) \
@@ -22,8 +27,10 @@ set resetn [get_bd_pins $ps/FCLK_RESET0_N]
 set irq_pin [get_bd_pins $ps/IRQ_F2P]
 set control_master [get_bd_intf_pins $ps/M_AXI_GP0]
 connect_bd_net $clock [get_bd_pins $ps/M_AXI_GP0_ACLK]
-set memory_ports {}
-foreach port {HP0 HP1 HP2 HP3} {
-    lappend memory_ports [get_bd_intf_pins $ps/S_AXI_$port]
+foreach port [dict keys $board(memory)] {
     connect_bd_net $clock [get_bd_pins $ps/S_AXI_${port}_ACLK]
+}
+proc memory_port {port} {
+    global ps
+    return [get_bd_intf_pins $ps/S_AXI_$port]
 }

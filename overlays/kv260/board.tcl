@@ -6,16 +6,15 @@ array set board {
     title {Kria KV260}
     part {xck26-sfvc784-2LV-c}
     family {zynqmp}
-    clock_mhz {250.0}
-    tokens_par {8}
+    clock_mhz {225.0}
+    tokens_par {6}
     out_par {4}
     in_par {64}
-    act_lines {24576}
-    residual_elements {262144}
-    weight_tile_beats {1280}
-    queue_entries {4096}
-    score_elements {16384}
-    strip_bytes {32768}
+    half_lines {4096}
+    max_tokens {2048}
+    map_lines {384}
+    first_groups {32}
+    port_bytes {16}
     dram_gbytes {12.8}
     dsp {1248}
     bram36 {144}
@@ -23,15 +22,16 @@ array set board {
     lut {117120}
     board_files {kv260_som}
     clock_source {IOPLL}
-    ps_vlnv {xilinx.com:ip:zynq_ultra_ps_e:3.4}
+    ps_vlnv {xilinx.com:ip:zynq_ultra_ps_e}
     ps_instance {zynq_ultra_ps_e_0}
     accelerator_vlnv {m3vit-pynq:hls:m3vit_accel:1.0}
     accelerator_instance {m3vit_accel_0}
     accelerator_base {0xA0000000}
     accelerator_range {0x1000}
-    intc_vlnv {xilinx.com:ip:axi_intc:4.1}
+    intc_vlnv {xilinx.com:ip:axi_intc}
     intc_instance {axi_intc_0}
     intc_base {0xA0010000}
     intc_range {0x1000}
-    weight_ports {4}
+    macro {M3VIT_BOARD_KV260}
+    memory {HP0 {bank_weights0} HP1 {bank_weights1} HP2 {bank_weights2} HP3 {bank_weights3 bank_results result_pixels} HPC0 {bank_tokens frame_pixels} HPC1 {bank_residual bank_program bank_records}}
 }

@@ -8,14 +8,13 @@ array set board {
     family {zynq}
     clock_mhz {100.0}
     tokens_par {4}
-    out_par {1}
-    in_par {64}
-    act_lines {4608}
-    residual_elements {49152}
-    weight_tile_beats {384}
-    queue_entries {1024}
-    score_elements {4096}
-    strip_bytes {16384}
+    out_par {2}
+    in_par {32}
+    half_lines {768}
+    max_tokens {768}
+    map_lines {192}
+    first_groups {16}
+    port_bytes {8}
     dram_gbytes {1.6}
     dsp {220}
     bram36 {140}
@@ -23,15 +22,16 @@ array set board {
     lut {53200}
     board_files {pynq-z2}
     clock_source {IO PLL}
-    ps_vlnv {xilinx.com:ip:processing_system7:5.5}
+    ps_vlnv {xilinx.com:ip:processing_system7}
     ps_instance {processing_system7_0}
     accelerator_vlnv {m3vit-pynq:hls:m3vit_accel:1.0}
     accelerator_instance {m3vit_accel_0}
     accelerator_base {0x40000000}
     accelerator_range {0x1000}
-    intc_vlnv {xilinx.com:ip:axi_intc:4.1}
+    intc_vlnv {xilinx.com:ip:axi_intc}
     intc_instance {axi_intc_0}
     intc_base {0x41800000}
     intc_range {0x1000}
-    weight_ports {4}
+    macro {M3VIT_BOARD_PYNQ_Z2}
+    memory {HP0 {bank_weights0 bank_weights1} HP1 {bank_weights2 bank_weights3} HP2 {bank_tokens frame_pixels bank_results result_pixels} HP3 {bank_residual bank_program bank_records}}
 }

@@ -6,32 +6,32 @@ array set board {
     title {Ultra96-V2}
     part {xczu3eg-sbva484-1-e}
     family {zynqmp}
-    clock_mhz {200.0}
+    clock_mhz {187.5}
     tokens_par {4}
     out_par {2}
     in_par {64}
-    act_lines {6144}
-    residual_elements {98304}
-    weight_tile_beats {640}
-    queue_entries {2048}
-    score_elements {8192}
-    strip_bytes {16384}
+    half_lines {1536}
+    max_tokens {1536}
+    map_lines {384}
+    first_groups {16}
+    port_bytes {16}
     dram_gbytes {3.2}
     dsp {360}
     bram36 {216}
     uram {0}
     lut {70560}
     board_files {ultra96v2}
-    clock_source {RPLL}
-    ps_vlnv {xilinx.com:ip:zynq_ultra_ps_e:3.4}
+    clock_source {IOPLL}
+    ps_vlnv {xilinx.com:ip:zynq_ultra_ps_e}
     ps_instance {zynq_ultra_ps_e_0}
     accelerator_vlnv {m3vit-pynq:hls:m3vit_accel:1.0}
     accelerator_instance {m3vit_accel_0}
     accelerator_base {0xA0000000}
     accelerator_range {0x1000}
-    intc_vlnv {xilinx.com:ip:axi_intc:4.1}
+    intc_vlnv {xilinx.com:ip:axi_intc}
     intc_instance {axi_intc_0}
     intc_base {0xA0010000}
     intc_range {0x1000}
-    weight_ports {4}
+    macro {M3VIT_BOARD_ULTRA96}
+    memory {HP0 {bank_weights0} HP1 {bank_weights1} HP2 {bank_weights2} HP3 {bank_weights3 bank_results result_pixels} HPC0 {bank_tokens frame_pixels} HPC1 {bank_residual bank_program bank_records}}
 }

@@ -6,16 +6,15 @@ array set board {
     title {ZCU104}
     part {xczu7ev-ffvc1156-2-e}
     family {zynqmp}
-    clock_mhz {300.0}
+    clock_mhz {250.0}
     tokens_par {8}
     out_par {4}
     in_par {64}
-    act_lines {32768}
-    residual_elements {524288}
-    weight_tile_beats {2560}
-    queue_entries {8192}
-    score_elements {32768}
-    strip_bytes {32768}
+    half_lines {4096}
+    max_tokens {2048}
+    map_lines {512}
+    first_groups {32}
+    port_bytes {16}
     dram_gbytes {12.8}
     dsp {1728}
     bram36 {312}
@@ -23,15 +22,16 @@ array set board {
     lut {230400}
     board_files {zcu104}
     clock_source {IOPLL}
-    ps_vlnv {xilinx.com:ip:zynq_ultra_ps_e:3.4}
+    ps_vlnv {xilinx.com:ip:zynq_ultra_ps_e}
     ps_instance {zynq_ultra_ps_e_0}
     accelerator_vlnv {m3vit-pynq:hls:m3vit_accel:1.0}
     accelerator_instance {m3vit_accel_0}
     accelerator_base {0xA0000000}
     accelerator_range {0x1000}
-    intc_vlnv {xilinx.com:ip:axi_intc:4.1}
+    intc_vlnv {xilinx.com:ip:axi_intc}
     intc_instance {axi_intc_0}
     intc_base {0xA0010000}
     intc_range {0x1000}
-    weight_ports {4}
+    macro {M3VIT_BOARD_ZCU104}
+    memory {HP0 {bank_weights0} HP1 {bank_weights1} HP2 {bank_weights2} HP3 {bank_weights3 bank_results result_pixels} HPC0 {bank_tokens frame_pixels} HPC1 {bank_residual bank_program bank_records}}
 }

@@ -20,34 +20,39 @@ from m3vit_pynq.overlay import M3ViTOverlay
 from m3vit_pynq.reference.machine import Machine
 
 
-def pattern(frame: bytes, program: bytes, weights: list[bytes], task: int) -> np.ndarray:
+def pattern(frame: bytes, program: bytes, weights: bytes, task: int) -> np.ndarray:
     """Eight bytes that change with every byte that a run is given."""
     first = zlib.crc32(program, zlib.crc32(frame, task))
-    second = first
-    for part in weights:
-        second = zlib.crc32(part, second)
+    second = zlib.crc32(weights, first)
     return np.frombuffer(first.to_bytes(4, "little") + second.to_bytes(4, "little"), np.uint8)
 
 
-class PatternKernel:
-    """Writes a checksum of everything it reads; cycles need both words."""
+def sections(bank: memoryview) -> tuple[bytes, bytes, isa.BankLayout]:
+    """Program and weights of a bank, as its header describes them."""
+    words = np.frombuffer(bank, "<u4", 16).tolist()
+    layout = isa.BankLayout(*words[4:8])
+    first = 64 * layout.weights_line
+    program = bytes(bank[: isa.INSTRUCTIONS_OFFSET + isa.INSTRUCTION_BYTES * words[3]])
+    return program, bytes(bank[first : first + 4 * 64 * layout.part_lines]), layout
 
-    CYCLES = (3 << 32) + 1000
+
+class PatternKernel:
+    """Writes a checksum of everything it reads."""
 
     def __init__(self, board) -> None:
         self.board = board
 
     def __call__(self, arguments, memories):
         outputs = identification(self.board)
-        if arguments["command"] == 1:
-            eight = pattern(
-                bytes(memories["frame"]), bytes(memories["program"]),
-                [bytes(memories[f"weights{port}"]) for port in range(4)], arguments["task"],
-            )  # fmt: skip
-            output = np.frombuffer(memories["output"], np.uint8)
+        if arguments["run_command"] == 1:
+            banks = {arguments[n] for n in arguments if n.startswith("bank_") and n != "bank_bytes"}
+            assert len(banks) == 1, "every master is given the same bank"
+            program, weights, layout = sections(memories["bank_results"])
+            assert len(memories["bank_program"]) == arguments["bank_bytes"] == 64 * layout.lines
+            frame = bytes(memories["frame_pixels"])
+            eight = pattern(frame, program, weights, arguments["run_task"])
+            output = np.frombuffer(memories["result_pixels"], np.uint8)
             output[:] = np.resize(eight, output.size)
-            cycles = self.CYCLES + arguments["task"]
-            outputs["cycles_low"], outputs["cycles_high"] = cycles & 0xFFFFFFFF, cycles >> 32
         return outputs
 
 
@@ -59,19 +64,19 @@ class MachineKernel:
 
     def __call__(self, arguments, memories):
         outputs = identification(self.board)
-        if arguments["command"] == 1:
+        if arguments["run_command"] == 1:
             machine = Machine(capacity=self.board)
-            weights = [np.frombuffer(memories[f"weights{port}"], np.uint8) for port in range(4)]
-            machine.load(bytes(memories["program"]), np.stack(weights))
-            height, width = np.frombuffer(memories["program"], "<u4", 2, 20)
-            frame = np.frombuffer(memories["frame"], np.uint8).reshape(height, width, 3)
+            bank = np.frombuffer(memories["bank_program"], np.uint8)
+            machine.attach(bank, sections(memories["bank_program"])[2])
+            height, width = np.frombuffer(bank, "<u4", 2, 32)
+            frame = np.frombuffer(memories["frame_pixels"], np.uint8).reshape(height, width, 3)
+            result = np.frombuffer(memories["result_pixels"], np.uint8)
             try:
-                result = machine.run(arguments["task"], frame)
+                machine.run(arguments["run_task"], frame, result.size)
             except AcceleratorError as error:
-                outputs["error"], outputs["error_pc"] = error.code, error.pc
+                outputs["run_error"], outputs["run_pc"] = error.code, error.pc
             else:
-                raw = np.ascontiguousarray(result).reshape(-1).view(np.uint8)
-                np.frombuffer(memories["output"], np.uint8)[: raw.size] = raw
+                result[:] = machine.result
         return outputs
 
 
@@ -147,9 +152,7 @@ def expected():
             method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             image = cv2.resize(image, (width, height), interpolation=method)
         index = package.task_names.index(task)
-        eight = pattern(
-            image.tobytes(), package.program, [part.tobytes() for part in package.weights], index
-        )
+        eight = pattern(image.tobytes(), package.program, package.weights.tobytes(), index)
         dtype = np.uint8 if package.config.tasks[index].kind == "segmentation" else np.dtype("<u2")
         count = isa.Program.decode(package.program).tasks[index].output_bytes
         raw = np.resize(eight, count)

@@ -26,10 +26,13 @@ def size(package) -> int:
 
 
 def assert_holds(bank, package) -> None:
-    assert bytes(bank.program) == package.program
-    for port in range(4):
-        np.testing.assert_array_equal(bank.part(port), package.weights[port])
-        assert bank.part(port).device_address % 4096 == 0
+    image = np.asarray(bank.buffer)
+    assert image.nbytes == package.bank_bytes and bank.buffer.device_address % 4096 == 0
+    assert image[: len(package.program)].tobytes() == package.program
+    first = 64 * package.layout.weights_line
+    for part in range(4):
+        lines = image[first + part * 64 * package.layout.part_lines :][: package.weights.shape[1]]
+        np.testing.assert_array_equal(lines, package.weights[part])
 
 
 def test_loading_moves_every_byte_once(banks, micro):
@@ -116,7 +119,7 @@ def test_asking_twice_continues_the_transfer(banks, micro):
 
 def test_exhausted_memory_leaves_nothing_behind(micro, others):
     device = EmulatedDevice("zcu104", kernel=lambda board: None, memory_bytes=4 << 20)
-    while device.memory.size - device.memory.used > size(micro) + (64 << 10):
+    while device.memory.size - device.memory.used > micro.bank_bytes + (64 << 10):
         device.memory.allocate(16 << 10)
     live = device.memory.live
     banks = WeightBanks(device)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from m3vit_pynq import locate
+from m3vit_pynq.abi import registers
 from m3vit_pynq.abi.boards import BOARDS
 
 TCLSH = shutil.which("tclsh")
@@ -68,8 +69,9 @@ def test_hls_script(board, tmp_path):
         export
     )
     flags = next(line for line in calls if "add_files" in line)
-    header = re.search(r"generated/boards/[\w-]+\.h", flags).group()
-    assert (ROOT.parent / "hls_src" / header).is_file()
+    macro = re.search(r"-D(M3VIT_BOARD_\w+)", flags).group(1)
+    selector = (ROOT.parent / "hls_src/generated/board.h").read_text()
+    assert f'#elif defined({macro})\n#include "boards/{board.name}.h"' in selector
     assert calls[-1] == "EXIT"
 
 
@@ -78,11 +80,11 @@ def test_block_design(board, tmp_path):
     cells = {line.split()[-1]: line.split()[-2] for line in calls if "create_bd_cell" in line}
     assert cells["m3vit_accel_0"] == "m3vit-pynq:hls:m3vit_accel:1.0"
     base = {"zynqmp": ("0xA0000000", "0xA0010000"), "zynq": ("0x40000000", "0x41800000")}
-    offsets = [line.split()[3] for line in calls if line.startswith("CALL set_property offset")]
+    offsets = [line.split()[3] for line in calls if line.startswith("CALL assign_bd_address -off")]
     assert tuple(offsets) == base[board.family]
     links = [line.split()[2:] for line in calls if "connect_bd_intf_net" in line]
     masters = {link[0] for link in links if "/m_axi_" in link[0]}
-    expected = {"frame", "output", "weights0", "weights1", "weights2", "weights3"}
+    expected = {a.name for a in registers.ARGUMENTS if a.kind == "pointer"}
     assert masters == {f"m3vit_accel_0/m_axi_{name}" for name in expected}
     # Every pin of every interconnect is connected once.
     pins = [pin for link in links for pin in link]

@@ -49,13 +49,13 @@ def test_the_driver_is_bound_by_vlnv(plain):
 
 def test_identify_by_hand(plain, device):
     ip = plain.m3vit_accel_0
-    ip.write(reg.OFFSETS["command"], 0)
+    ip.write(reg.OFFSETS["run_command"], 0)
     ip.write(CTRL, 1)
     wait_idle(ip)
-    assert ip.read(reg.OFFSETS["magic"]) == 0x4D335654
-    assert ip.read(reg.OFFSETS["act_lines"]) == device.board.act_lines
-    assert int(ip.register_map.magic_ctrl.magic_ap_vld) == 1
-    assert int(ip.register_map.magic_ctrl.magic_ap_vld) == 0
+    assert ip.read(reg.OFFSETS["id_magic"]) == 0x4D335654
+    assert ip.read(reg.OFFSETS["cap_half_lines"]) == device.board.half_lines
+    assert int(ip.register_map.id_magic_ctrl.id_magic_ap_vld) == 1
+    assert int(ip.register_map.id_magic_ctrl.id_magic_ap_vld) == 0
 
 
 def test_printing_the_register_map_takes_the_done_bit(plain):
@@ -72,7 +72,7 @@ def test_printing_the_register_map_takes_the_done_bit(plain):
 
 def test_numpy_integers_are_refused_by_pynq_itself(plain):
     with pytest.raises(ValueError):
-        plain.m3vit_accel_0.write(reg.OFFSETS["task"], np.uint32(1))
+        plain.m3vit_accel_0.write(reg.OFFSETS["run_task"], np.uint32(1))
 
 
 def test_allocate_gives_device_memory(plain, device):
@@ -148,17 +148,17 @@ def test_no_interrupt_when_disabled(plain):
 
 def test_a_wild_address_hangs_the_accelerator_instead_of_the_process(plain, device):
     ip = plain.m3vit_accel_0
-    ip.write(reg.OFFSETS["command"], 1)
-    for name in ("frame", "output", "program", "weights0", "weights1", "weights2", "weights3"):
+    ip.write(reg.OFFSETS["run_command"], 1)
+    for name in reg.SIZE_OF:
         ip.write(reg.OFFSETS[name], 0x7F000000)
-    for name in ("frame_bytes", "output_bytes", "program_bytes", "weights_bytes"):
+    for name in set(reg.SIZE_OF.values()):
         ip.write(reg.OFFSETS[name], 64)
     ip.write(CTRL, 1)
     deadline = time.monotonic() + 10
     while not device.failure:
         assert time.monotonic() < deadline
         time.sleep(1e-3)
-    assert "bus error: frame: 0x7f000000" in device.failure
+    assert "bus error: frame_pixels: 0x7f000000" in device.failure
     assert ip.read(CTRL) == 1
 
 

@@ -86,7 +86,7 @@ def test_an_overlay_without_the_accelerator(device, tmp_path):
 
 @pytest.mark.parametrize(
     ("outputs", "message"),
-    [({"magic": 0}, "not m3vit_accel"), ({"abi_version": 9}, "ABI version 9")],
+    [({"id_magic": 0}, "not m3vit_accel"), ({"id_abi": 9}, "ABI version 9")],
 )
 def test_another_bitstream(device, micro, works, outputs, message):
     device.faults.outputs = outputs
@@ -113,7 +113,7 @@ def test_a_stalled_accelerator(overlay, device, image, works, interrupt):
     overlay.driver.use_interrupt = interrupt
     overlay.driver.timeout = 0.1
     device.faults.stall = {Command.RUN}
-    with pytest.raises(AcceleratorTimeout, match=r"CTRL = 0x1 \(start\).*300.0 MHz.*stalled"):
+    with pytest.raises(AcceleratorTimeout, match=r"CTRL = 0x1 \(start\).*250.0 MHz.*stalled"):
         overlay.run(image, task="depth")
     device.faults.stall = set()
     overlay.driver.timeout = 20.0
@@ -180,8 +180,8 @@ def test_lost_interrupts_degrade_to_polling(overlay, device, works, caplog):
 
 
 def test_an_error_code(overlay, device, image, works):
-    device.faults.outputs = {"error": 5, "error_pc": 2}
-    with pytest.raises(AcceleratorError, match="ACT_RANGE at instruction 2") as caught:
+    device.faults.outputs = {"run_error": 9, "run_pc": 2}
+    with pytest.raises(AcceleratorError, match="SHAPE at instruction 2") as caught:
         overlay.run(image, task="depth")
     opcode = isa.Program.decode(overlay.package.program).instructions[2].opcode.name
     assert opcode in str(caught.value)
@@ -190,7 +190,7 @@ def test_an_error_code(overlay, device, image, works):
 
 
 def test_an_unknown_error_code(overlay, device, image, works):
-    device.faults.outputs = {"error": 999, "error_pc": 77777}
+    device.faults.outputs = {"run_error": 999, "run_pc": 77777}
     with pytest.raises(AcceleratorError, match="code 999 at instruction 77777"):
         overlay.run(image, task="depth")
     device.faults.outputs = {}
@@ -207,7 +207,7 @@ def test_an_unknown_error_code(overlay, device, image, works):
         (lambda buffer: None, "not a device buffer"),
         (lambda buffer: buffer[:, ::2], "not contiguous"),
         (lambda buffer: buffer.view(np.int16), "dtype is int16"),
-        (lambda buffer: buffer.reshape(-1)[8:], "not a multiple of 16"),
+        (lambda buffer: buffer.reshape(-1)[8:], "not a multiple of 64"),
     ],
 )
 @pytest.mark.parametrize("which", ["frame", "output"])
@@ -246,16 +246,16 @@ def test_views_of_buffers_are_right(overlay, device):
         output = pynq.allocate(4096, "uint8", target=device)
         overlay.driver.start(0, frames[2], output, bank)
         overlay.driver.wait()
-        offset = overlay.driver.port._shadow[0x20] - frames.device_address
+        offset = overlay.driver.port._shadow[0x8C] - frames.device_address
         assert offset == 2 * height * width * 3
         output.freebuffer()
 
 
 def test_a_package_for_a_larger_board(micro, image, pattern_kernel, monkeypatch):
     monkeypatch.setattr("m3vit_pynq.overlay.default_name", lambda: None)
-    small = dataclasses.replace(get_board("pynq-z2"), act_lines=8)
+    small = dataclasses.replace(get_board("pynq-z2"), max_tokens=8)
     device = EmulatedDevice(small, kernel=pattern_kernel, memory_bytes=16 << 20)
-    with pytest.raises(CapacityError, match=r"act_lines = \d+, only 8 available"):
+    with pytest.raises(CapacityError, match=r"tokens = \d+, only 8 available"):
         M3ViTOverlay(micro, device=device)
     assert device.memory.live == 0
     with M3ViTOverlay(device=device) as overlay:
@@ -292,8 +292,8 @@ def doctor(package: Package, position: int, operand: str, value: int) -> Doctore
 @pytest.mark.parametrize(
     ("opcode", "operand", "value", "error"),
     [
-        (isa.Opcode.LOAD_PATCHES, "dst", 1 << 31, "ACT_RANGE"),
-        (isa.Opcode.LOAD_RESIDUAL, "dst", 0xFFFFFFF0, "RESIDUAL_RANGE"),
+        (isa.Opcode.LOAD_PATCHES, "dst", 1 << 31, "WRITE_RANGE"),
+        (isa.Opcode.LOAD_RESIDUAL, "dst", 0xFFFFFFF0, "WRITE_RANGE"),
         (isa.Opcode.LINEAR, "weights", 0x0FFFFFFF, "WEIGHTS_RANGE"),
         (isa.Opcode.LOAD_PATCHES, "height", 2040, "FRAME_RANGE"),
     ],
@@ -331,7 +331,7 @@ def test_out_of_device_memory_while_loading(micro, image, pattern_kernel):
     device = EmulatedDevice("zcu104", kernel=pattern_kernel, memory_bytes=16 << 20)
     hog = pynq.allocate((16 << 20) - 8192, "uint8", target=device)
     with M3ViTOverlay(device=device) as overlay:
-        with pytest.raises(DeviceMemoryError, match=r"weights of bank A.*cma="):
+        with pytest.raises(DeviceMemoryError, match=r"weight bank A.*cma="):
             overlay.load(micro)
         assert device.memory.live == 1
         hog.freebuffer()

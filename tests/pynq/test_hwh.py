@@ -43,7 +43,7 @@ def test_the_accelerator_is_found_with_its_registers(parser, board):
     assert (entry["phys_addr"], entry["addr_range"]) == (base, 0x1000)
     offsets = {name: item["address_offset"] for name, item in entry["registers"].items()}
     assert offsets["CTRL"] == 0 and offsets["IP_ISR"] == 0xC
-    # UG1399: from 0x10, 8 bytes a scalar, 12 bytes a 64-bit pointer.
+    # From 0x10: 8 bytes an input, 12 a 64-bit pointer, 16 an output.
     place = 0x10
     for argument in registers.ARGUMENTS:
         name = f"{argument.name}_1" if argument.kind == "pointer" else argument.name
@@ -52,8 +52,8 @@ def test_the_accelerator_is_found_with_its_registers(parser, board):
             assert offsets[f"{argument.name}_2"] == place + 4
         if argument.kind == "out":
             assert offsets[f"{argument.name}_ctrl"] == place + 4
-        place += 12 if argument.kind == "pointer" else 8
-    assert entry["registers"]["task"]["access"] == "write-only"
+        place += {"in": 8, "pointer": 12, "out": 16}[argument.kind]
+    assert entry["registers"]["run_task"]["access"] == "write-only"
     assert entry["registers"]["CTRL"]["fields"]["AP_DONE"]["bit_offset"] == 1
 
 
@@ -72,9 +72,30 @@ def test_the_clock_does_not_exceed_the_target(board):
     assert 0.95 * board.clock_mhz <= clock.megahertz <= board.clock_mhz
 
 
+#: What Vitis HLS 2020.2 to 2022.2 wrote for the arguments of other accelerators.
+GENERATED_MAPS = [
+    (0x10, [("in", 32), ("in", 32), *[("out", 32)] * 4], [0x10, 0x18, 0x20, 0x30, 0x40, 0x50]),
+    (0x10, [("out", 32), ("out", 32), ("out", 48), ("out", 32), ("out", 32)],
+     [0x10, 0x20, 0x30, 0x48, 0x58]),
+    (0x34, [*[("pointer", 64)] * 4, ("out", 32), ("pointer", 64)],
+     [0x34, 0x40, 0x4C, 0x58, 0x64, 0x74]),
+    (0x10, [("in", 32), ("inout", 32), *[("out", 32)] * 3], [0x10, 0x18, 0x28, 0x38, 0x48]),
+    (0x10, [("return", 32), ("out", 32), ("out", 32)], [0x10, 0x18, 0x28]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "arguments", "offsets"), GENERATED_MAPS)
+def test_the_rule_of_the_register_map_is_that_of_generated_headers(first, arguments, offsets):
+    got, place = [], first
+    for kind, bits in arguments:
+        got.append(place)
+        place += registers.argument_bytes(kind, bits)
+    assert got == offsets
+
+
 def test_board_json_and_tcl_hold_the_board(board):
     data = json.loads(board_files.board_json(board))
-    assert data["act_lines"] == board.act_lines and data["part"] == board.part
+    assert data["half_lines"] == board.half_lines and data["part"] == board.part
     tcl = board_files.board_tcl(board)
     assert f"part {{{board.part}}}" in tcl
     assert "accelerator_vlnv {m3vit-pynq:hls:m3vit_accel:1.0}" in tcl

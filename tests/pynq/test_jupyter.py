@@ -23,8 +23,8 @@ from m3vit_pynq.emulator.device import EmulatedDevice
 
 def kernel(board):
     def run(arguments, memories):
-        return {"magic": MAGIC, "abi_version": ABI_VERSION, "config": board.config_word,
-                "act_lines": board.act_lines, "error": 0}
+        return {"id_magic": MAGIC, "id_abi": ABI_VERSION, "id_shape": board.shape_word,
+                "cap_half_lines": board.half_lines, "run_error": 0}
     return run
 
 overlay = M3ViTOverlay(device=EmulatedDevice("zcu104", kernel=kernel))

@@ -98,7 +98,7 @@ def frame(board, driver):
     for buffer in buffers:
         buffer.freed = False
     bank = SimpleNamespace(name="A", package=SimpleNamespace(metadata={}), in_flight=False,
-                           regions={})  # fmt: skip
+                           buffer=buffers[0])  # fmt: skip
 
     def run(late: float = 0.0) -> Completion:
         driver.start(0, *buffers, bank)

@@ -12,7 +12,7 @@ from m3vit_pynq.abi import registers as reg
 from m3vit_pynq.emulator.registerfile import RegisterFile
 
 # Written down from UG1399 and the order of the arguments, not from the module.
-TASK, FRAME_LOW, FRAME_HIGH, MAGIC, MAGIC_VALID = 0x18, 0x20, 0x24, 0x94, 0x98
+TASK, FRAME_LOW, FRAME_HIGH, MAGIC, MAGIC_VALID = 0x18, 0x8C, 0x90, 0xBC, 0xC0
 START, DONE, IDLE, READY, RESTART, INTERRUPT = 0x1, 0x2, 0x4, 0x8, 0x80, 0x200
 
 
@@ -33,9 +33,9 @@ def registers(starts, edges):
 
 
 def test_the_offsets_of_these_tests_are_those_of_the_map():
-    assert reg.OFFSETS["task"] == TASK
-    assert reg.OFFSETS["frame"] == FRAME_LOW
-    assert reg.OFFSETS["magic"] == MAGIC
+    assert reg.OFFSETS["run_task"] == TASK
+    assert reg.OFFSETS["frame_pixels"] == FRAME_LOW
+    assert reg.OFFSETS["id_magic"] == MAGIC
 
 
 def test_idle_after_reset(registers):
@@ -87,13 +87,13 @@ def test_auto_restart_starts_again(registers, starts):
 def test_pointer_halves_are_one_address(registers):
     registers.write(FRAME_LOW, 0x89ABCDEF)
     registers.write(FRAME_HIGH, 0x12)
-    assert registers.arguments()["frame"] == 0x12_89ABCDEF
+    assert registers.arguments()["frame_pixels"] == 0x12_89ABCDEF
 
 
 def test_inputs_read_back(registers):
     registers.write(TASK, 7)
     assert registers.read(TASK) == 7
-    assert registers.arguments()["task"] == 7
+    assert registers.arguments()["run_task"] == 7
 
 
 def test_outputs_ignore_writes_and_their_valid_flag_clears_on_read(registers):
@@ -101,7 +101,7 @@ def test_outputs_ignore_writes_and_their_valid_flag_clears_on_read(registers):
     assert registers.read(MAGIC) == 0
     assert registers.read(MAGIC_VALID) == 0
     registers.write(0, START)
-    registers.complete({"magic": 0x1_0000_0007})
+    registers.complete({"id_magic": 0x1_0000_0007})
     assert registers.read(MAGIC) == 7
     assert registers.read(MAGIC) == 7
     assert registers.read(MAGIC_VALID) == 1
