@@ -14,6 +14,8 @@
 
 namespace m3vit {
 
+constexpr int TABLE_LINES = 4;  // of a GELU table
+
 enum Mode {
     MODE_LINEAR = 0,
     MODE_CONV = 1,
@@ -62,6 +64,9 @@ struct MatrixJob {
     uint16_t chunk_groups;  // and in the others
     uint16_t layer_chunks;  // chunks of one layer (of one expert); ATTENTION: planes
     uint32_t chunks;        // of the pass, with those of experts that have no token
+    uint16_t tiles;         // tiles of `rows` rows; unless MODE_UP, MODE_DOWN
+    uint8_t last_rows;      // rows of the last of them
+    uint32_t slot_lines;    // MODE_DOWN: lines from one slot of all tokens to the next
 };
 
 // One chunk, for engines, softmax, finish and everything behind them.
@@ -79,11 +84,29 @@ struct Gates {
     uint16_t gate[16];
 };
 
-// A run of consecutive lines in the bank.
+// A run of consecutive beats in the bank; none if `beats` is 0.
 struct Run {
-    uint32_t line;
+    uint32_t beat;
+    uint32_t beats;
+};
+
+// What a chunk's runs are together.
+struct Runs {
+    uint32_t runs;
     uint32_t lines;
 };
+
+// A chunk and where its data lie. Lines from the start of the bank.
+struct PlacedChunk {
+    Chunk chunk;
+    uint32_t weights;  // beats of 16 bytes in front of the rows in part 0; ATTENTION: of keys
+    uint32_t beats;    // such beats of the rows in each part; ATTENTION: of keys, of values
+    uint32_t table;    // GELU table of the expert; ATTENTION: values
+    uint32_t tokens;   // row 0 of the source; MODE_UP: nothing
+    uint32_t results;  // row 0 of the destination; MODE_DOWN: lines to add to each row's
+    uint32_t spare;
+};
+static_assert(sizeof(PlacedChunk) == 32, "a power of two of bits");
 
 }  // namespace m3vit
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from m3vit_pynq.abi.boards import BEAT
-from m3vit_pynq.abi.isa import Instruction, Opcode, Program, lines
-from m3vit_pynq.abi.registers import WEIGHT_PORTS
-from m3vit_pynq.analysis.requirements import expert_beats, rows_per_port
-from m3vit_pynq.analysis.workload import Workload, workload_of
+from m3vit_pynq.abi.boards import BEAT, LINE
+from m3vit_pynq.abi.footprint import TABLE_LINES
+from m3vit_pynq.abi.isa import WEIGHT_PARTS, Activation, Instruction, Opcode, Program, lines
+from m3vit_pynq.analysis.workload import EXPERTS, Workload, workload_of
 
 
 @dataclass(frozen=True)
@@ -58,22 +57,25 @@ def layer_names(program: Program, layers: Sequence[str] | None) -> list[str]:
 
 
 def mixture_of(layer: str) -> str:
-    """The block of an EXPERTS layer: ``blocks.1.experts.0`` gives ``blocks.1``."""
+    """The block of an EXPERTS layer: ``blocks.1.experts.0.up`` gives ``blocks.1``."""
     return layer.partition(".experts")[0]
 
 
 def mixtures(program: Program, task: int, names: Sequence[str]) -> dict[int, str]:
-    """Index of every EXPERTS instruction of a task, with the block it belongs to."""
-    entry = program.tasks[task]
-    return {
-        pc: mixture_of(names[pc])
-        for pc in range(entry.first, entry.first + entry.count)
-        if program.instructions[pc].opcode == Opcode.EXPERTS
-    }
+    """Index of every EXPERTS_UP and EXPERTS_DOWN of a task, with the block it belongs to."""
+    entry, found = program.tasks[task], {}
+    block = ""
+    for pc in range(entry.first, entry.first + entry.count):
+        opcode = program.instructions[pc].opcode
+        if opcode == Opcode.EXPERTS_UP:
+            block = mixture_of(names[pc])
+        if opcode in EXPERTS:
+            found[pc] = block
+    return found
 
 
 def single_expert(instruction: Instruction) -> Workload:
-    """Bytes and parameters of one expert of an EXPERTS instruction, and its work for one token."""
+    """Bytes and parameters of one expert's layer of EXPERTS, and its work for one token."""
     return workload_of(instruction, [1])
 
 
@@ -136,25 +138,21 @@ def every_expert_macs(program: Program, task: int) -> int:
     total = 0
     for instruction in program.instructions[entry.first : entry.first + entry.count]:
         macs = workload_of(instruction).macs
-        if instruction.opcode == Opcode.EXPERTS:
+        if instruction.opcode in EXPERTS:
             macs = macs // instruction.top_k * instruction.experts
         total += macs
     return total
 
 
 def narrow_expert_bytes(instruction: Instruction, bits: int) -> int:
-    """Bytes of one expert of an EXPERTS instruction with weights of fewer bits.
+    """Bytes of one expert's layer of EXPERTS with weights of fewer bits.
 
     The layout is that of the image (a beat of parameters a row, columns padded
-    to whole lines, a GELU table), with the weights packed more densely.
+    to whole lines, layers to whole lines, a GELU table), with the weights packed
+    more densely.
     """
-
-    def packed(columns: int) -> int:
-        return BEAT + -(-4 * BEAT * lines(columns) * bits // 8)
-
     i = instruction
-    first = WEIGHT_PORTS * rows_per_port(i.hidden) * packed(i.cols_in)
-    second = WEIGHT_PORTS * rows_per_port(i.cols_out) * packed(i.hidden)
-    if bits == 8:
-        assert first + second == WEIGHT_PORTS * BEAT * expert_beats(i.cols_in, i.hidden, i.cols_out)
-    return first + second + 256
+    row = BEAT + -(-LINE * lines(i.cols_in) * bits // 8)
+    part = lines(-(-i.cols_out // WEIGHT_PARTS) * row)
+    table = TABLE_LINES if i.activation == Activation.GELU else 0
+    return LINE * (WEIGHT_PARTS * part + table)

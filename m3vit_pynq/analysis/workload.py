@@ -2,20 +2,37 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Work of a program: multiply-accumulates, bytes moved, parameters touched.
 
-Everything follows from the instructions. Only EXPERTS depends on data: which
-experts a frame's tokens choose. Without queue lengths the figures are those of
-a frame that uses every expert it can.
+Everything follows from the instructions' footprints. Bytes are whole lines,
+each read or written once; what a board reads again, because its buffers do not
+hold a whole layer, is not counted here. Only experts depend on data: which of
+them a frame's tokens choose. Without queue lengths the figures are those of a
+frame that uses every expert it can.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 
-from m3vit_pynq.abi.boards import BEAT
-from m3vit_pynq.abi.isa import Activation, Instruction, Opcode, Program, Store, row_beats
-from m3vit_pynq.abi.registers import WEIGHT_PORTS
-from m3vit_pynq.analysis.requirements import conv_columns, expert_beats, rows_per_port
+from m3vit_pynq.abi.boards import LINE
+from m3vit_pynq.abi.footprint import (
+    TABLE_LINES,
+    Footprint,
+    Region,
+    Section,
+    footprint,
+)
+from m3vit_pynq.abi.isa import (
+    WEIGHT_PARTS,
+    Activation,
+    Instruction,
+    Opcode,
+    Program,
+    layer_lines,
+    lines,
+)
+
+EXPERTS = (Opcode.EXPERTS_UP, Opcode.EXPERTS_DOWN)
 
 
 @dataclass(frozen=True)
@@ -31,7 +48,9 @@ class Workload:
     parameters : int
         Weights and biases touched.
     frame_bytes, output_bytes : int
-        Read from the frame, written to the output buffer.
+        Read from the frame, written to the result buffer.
+    read_bytes, written_bytes : int
+        Read from and written to the workspace.
     """
 
     macs: int = 0
@@ -39,6 +58,8 @@ class Workload:
     parameters: int = 0
     frame_bytes: int = 0
     output_bytes: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
 
     def __add__(self, other: Workload) -> Workload:
         return Workload(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
@@ -46,24 +67,48 @@ class Workload:
     @property
     def dram_bytes(self) -> int:
         """All bytes between DRAM and the accelerator, instructions aside."""
-        return self.weight_bytes + self.frame_bytes + self.output_bytes
+        moved = self.frame_bytes + self.output_bytes + self.read_bytes + self.written_bytes
+        return self.weight_bytes + moved
 
 
-def _matrix(rows: int, columns: int, outputs: int, stored_columns: int) -> Workload:
-    beats = WEIGHT_PORTS * rows_per_port(outputs) * row_beats(stored_columns)
-    return Workload(rows * columns * outputs, BEAT * beats, outputs * (columns + 1))
+def _bytes(regions: Iterable[Region], section: Section) -> int:
+    """Bytes of regions, each of its lines once."""
+    unit = 1 if section == Section.FRAME else LINE
+    return sum(unit * r.rows * r.width for r in regions if r.section == section)
 
 
-def _experts(i: Instruction, queues: Sequence[int] | None) -> Workload:
+def _parameters(i: Instruction) -> int:
+    """Weights and biases of one instruction; of one expert of EXPERTS."""
+    if i.opcode == Opcode.LOAD_RESIDUAL:
+        return i.rows * i.cols_out
+    if i.opcode == Opcode.LAYERNORM:
+        return 2 * i.cols_in
+    if i.opcode == Opcode.CONV3X3:
+        return i.cols_out * (9 * i.cols_in + 1)
+    if i.opcode == Opcode.LINEAR or i.opcode in EXPERTS:
+        return i.cols_out * (i.cols_in + 1)
+    return 0
+
+
+def expert_bytes(instruction: Instruction) -> int:
+    """Bytes of one expert's layer in the weight image, its table included."""
+    i = instruction
+    table = TABLE_LINES if i.activation == Activation.GELU else 0
+    return LINE * (WEIGHT_PARTS * layer_lines(i.cols_out, i.cols_in) + table)
+
+
+def _experts(i: Instruction, touched: Footprint, queues: Sequence[int] | None) -> Workload:
+    """Rows are gathered and written by queue: as many as tokens have chosen experts."""
     pairs, used = i.rows * i.top_k, min(i.experts, i.rows * i.top_k)
     if queues is not None:
         pairs, used = sum(queues), sum(1 for length in queues if length)
-    beats = WEIGHT_PORTS * expert_beats(i.cols_in, i.hidden, i.cols_out)
-    one = i.hidden * (i.cols_in + i.cols_out)
+    out = next(iter(touched.writes)).width
     return Workload(
-        macs=pairs * one,
-        weight_bytes=used * (BEAT * beats + 256),
-        parameters=used * (one + i.hidden + i.cols_out),
+        macs=pairs * touched.products // (i.rows * i.top_k),
+        weight_bytes=used * expert_bytes(i),
+        parameters=used * _parameters(i),
+        read_bytes=LINE * (pairs * lines(i.cols_in) + i.rows),
+        written_bytes=LINE * pairs * out,
     )
 
 
@@ -75,29 +120,19 @@ def workload_of(instruction: Instruction, queues: Sequence[int] | None = None) -
     queues : sequence of int, optional
         For EXPERTS: tokens in each expert's queue.
     """
-    i = instruction
-    table = Workload(weight_bytes=256 if i.activation == Activation.GELU else 0)
-    if i.opcode == Opcode.LOAD_PATCHES:
-        return Workload(frame_bytes=3 * i.height * i.width)
-    if i.opcode == Opcode.LOAD_RESIDUAL:
-        return Workload(weight_bytes=2 * i.rows * i.cols_out, parameters=i.rows * i.cols_out)
-    if i.opcode == Opcode.LAYERNORM:
-        return Workload(weight_bytes=8 * i.cols_in, parameters=2 * i.cols_in)
-    if i.opcode == Opcode.LINEAR:
-        return _matrix(i.rows, i.cols_in, i.cols_out, i.cols_in) + table
-    if i.opcode == Opcode.ATTENTION:
-        return Workload(macs=2 * i.rows**2 * i.heads * i.head_dim)
-    if i.opcode == Opcode.EXPERTS:
-        return _experts(i, queues)
-    if i.opcode == Opcode.CONV3X3:
-        columns = conv_columns(i.cols_in)
-        return _matrix(i.height * i.width, 9 * i.cols_in, i.cols_out, columns) + table
-    pixels = i.height * i.width * i.factor**2
-    if i.opcode == Opcode.OUTPUT_CLASSES:
-        return Workload(output_bytes=pixels)
-    if i.opcode == Opcode.OUTPUT_DEPTH:
-        return Workload(output_bytes=2 * pixels)
-    return Workload()
+    touched = footprint(instruction)
+    if instruction.opcode in EXPERTS:
+        return _experts(instruction, touched, queues)
+    read, written = touched.reads + touched.updates, touched.writes + touched.updates
+    return Workload(
+        macs=touched.products,
+        weight_bytes=LINE * sum(part.lines * part.parts for part in touched.weights),
+        parameters=_parameters(instruction),
+        frame_bytes=_bytes(read, Section.FRAME),
+        output_bytes=_bytes(written, Section.RESULT),
+        read_bytes=_bytes(read, Section.WORKSPACE),
+        written_bytes=_bytes(written, Section.WORKSPACE),
+    )
 
 
 def task_workload(program: Program, task: int) -> Workload:
@@ -108,20 +143,5 @@ def task_workload(program: Program, task: int) -> Workload:
 
 
 def written_bytes(instruction: Instruction) -> int:
-    """Bytes an instruction writes to on-chip memories, row padding aside."""
-    i = instruction
-    if i.opcode == Opcode.LOAD_PATCHES:
-        return 3 * i.height * i.width
-    if i.opcode == Opcode.LAYERNORM:
-        return i.rows * i.cols_in
-    if i.opcode == Opcode.ATTENTION:
-        return i.rows * i.heads * i.head_dim
-    if i.opcode == Opcode.UPSAMPLE2X:
-        return 4 * i.height * i.width * i.cols_in
-    if i.opcode in (Opcode.LOAD_RESIDUAL, Opcode.EXPERTS):
-        return 2 * i.rows * i.cols_out
-    if i.opcode in (Opcode.LINEAR, Opcode.CONV3X3):
-        rows = i.rows if i.opcode == Opcode.LINEAR else i.height * i.width
-        width = {Store.ACT8: 1, Store.ACT16: 2, Store.RESIDUAL: 2, Store.SCORES: 4}
-        return rows * i.cols_out * width[Store(i.store)]
-    return 0
+    """Bytes an instruction writes to the workspace, padding of rows included."""
+    return workload_of(instruction).written_bytes

@@ -18,6 +18,9 @@ from m3vit_pynq.emulator.cycle_records import CycleRecord, PassageLog
 from m3vit_pynq.errors import CapacityError
 from m3vit_pynq.package import Package
 
+#: What reports say in the place of cycles.
+NOT_COUNTED = "not counted"
+
 
 @dataclass(frozen=True)
 class FrameCycles:
@@ -64,9 +67,14 @@ class BoardCycles:
     tasks: Mapping[str, FrameCycles] = field(default_factory=dict)
     problem: str = ""
 
-    def milliseconds(self, task: str) -> float:
-        """Of one frame at the board's clock."""
-        return self.tasks[task].total / (self.board.clock_mhz * 1e3)
+    def cycles(self, task: str) -> int | None:
+        """Of one frame; None where they are not counted."""
+        return self.tasks[task].total if task in self.tasks else None
+
+    def milliseconds(self, task: str) -> float | None:
+        """Of one frame at the board's clock; None where cycles are not counted."""
+        cycles = self.cycles(task)
+        return None if cycles is None else cycles / (self.board.clock_mhz * 1e3)
 
 
 def count_cycles(board: Board, package: Package, image: np.ndarray) -> BoardCycles:

@@ -13,7 +13,7 @@ from typing import Any
 
 from m3vit_pynq.abi.boards import DEFAULT_BOARD
 from m3vit_pynq.analysis.workload import Workload
-from m3vit_pynq.bench.cycles import BoardCycles, by_layer
+from m3vit_pynq.bench.cycles import NOT_COUNTED, BoardCycles, by_layer
 from m3vit_pynq.bench.speed import Comparison, Timing
 from m3vit_pynq.computer import commit, cores, processor, versions
 from m3vit_pynq.package import Package
@@ -33,6 +33,8 @@ class BenchReport:
         What a frame asks for if all experts are used, by task.
     registers_per_frame, registers_per_switch_frame : float
         Accesses without status polls.
+    engine : str
+        What computed on the emulated board; empty on a real one.
     """
 
     package: Package
@@ -42,12 +44,14 @@ class BenchReport:
     workloads: Mapping[str, Workload]
     registers_per_frame: float
     registers_per_switch_frame: float
+    engine: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "package": self.package.config.name,
             "board": self.board,
+            "engine": self.engine,
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "machine": {"processor": processor(), "cores": cores()},
             "commit": commit(),
@@ -57,25 +61,31 @@ class BenchReport:
                 task: {
                     "macs": w.macs, "parameters": w.parameters, "weight_bytes": w.weight_bytes,
                     "frame_bytes": w.frame_bytes, "output_bytes": w.output_bytes,
+                    "read_bytes": w.read_bytes, "written_bytes": w.written_bytes,
                 }
                 for task, w in self.workloads.items()
             },
             "registers_per_frame": self.registers_per_frame,
             "registers_per_switch_frame": self.registers_per_switch_frame,
             "boards": {name: self._board(found) for name, found in self.boards.items()},
+            "cycles": None if any(b.tasks for b in self.boards.values()) else NOT_COUNTED,
         }  # fmt: skip
 
     def _board(self, found: BoardCycles) -> dict[str, Any]:
         if found.problem:
             return {"does_not_fit": found.problem}
+        return {task: self._frame(found, task) for task in self.package.task_names}
+
+    def _frame(self, found: BoardCycles, task: str) -> dict[str, Any]:
+        """Figures of one task on one board; None where cycles are not counted."""
+        frame = found.tasks.get(task)
         return {
-            task: {
-                "cycles": frame.total, "milliseconds": found.milliseconds(task),
-                "bytes": frame.bytes, "utilisation": frame.utilisation,
-                "layers": by_layer(self.package, frame),
-            }
-            for task, frame in found.tasks.items()
-        }  # fmt: skip
+            "cycles": found.cycles(task),
+            "milliseconds": found.milliseconds(task),
+            "bytes": frame.bytes if frame else None,
+            "utilisation": frame.utilisation if frame else None,
+            "layers": by_layer(self.package, frame) if frame else {},
+        }
 
     def table(self) -> str:
         """The figures for a person."""
@@ -83,17 +93,19 @@ class BenchReport:
         for task, comparison in self.comparisons.items():
             lines += [f"{task}: milliseconds per frame, median (quartiles) of "
                       f"{len(comparison.emulated.milliseconds)}"]  # fmt: skip
-            lines.append(f"  {'emulated board':<26}{_timing(comparison.emulated)}")
+            who = f"emulated board, {self.engine}" if self.engine else "board"
+            lines.append(f"  {who:<26}{_timing(comparison.emulated)}")
             if comparison.torch is not None:
                 who = f"PyTorch fp32, {comparison.torch_threads} threads"
                 lines.append(f"  {who:<26}{_timing(comparison.torch)}")
-                lines.append(f"  {'PyTorch / emulated':<26}{comparison.ratio:8.2f}")
+                lines.append(f"  {'PyTorch / this':<26}{comparison.ratio:8.2f}")
         if all(c.torch is None for c in self.comparisons.values()):
             lines.append("  PyTorch is not installed: no comparison")
         lines += ["", "a frame asks for"]
         for task, w in self.workloads.items():
             lines.append(
-                f"  {task:<22}{w.macs / 1e9:.3f} GMAC, {w.dram_bytes / 1e6:.2f} MB moved at most"
+                f"  {task:<22}{w.macs / 1e9:.3f} GMAC; at most {w.weight_bytes / 1e6:.2f} MB of "
+                f"weights, {(w.dram_bytes - w.weight_bytes) / 1e6:.2f} MB of activations"
             )
         lines.append(
             f"  {'registers':<22}{self.registers_per_frame:g} accesses, "
@@ -107,7 +119,7 @@ class BenchReport:
             if found.problem:
                 lines.append(f"  {found.board.title:<14}does not fit: {found.problem}")
             elif not found.tasks:
-                lines.append(f"  {found.board.title:<14}fits; cycles are not counted yet")
+                lines.append(f"  {found.board.title:<14}fits; cycles are {NOT_COUNTED}")
             for task, frame in found.tasks.items():
                 lines.append(
                     f"  {found.board.title:<14}{task:<14}{frame.total:>12,} cycles "
@@ -138,7 +150,7 @@ class BenchReport:
             {
                 "date": data["date"], "commit": data["commit"],
                 "processor": data["machine"]["processor"], "cores": data["machine"]["cores"],
-                "package": data["package"], "task": task,
+                "package": data["package"], "task": task, "engine": self.engine,
                 "emulated_ms": round(c.emulated.median, 2),
                 "emulated_busy_cores": round(c.emulated.busy_cores, 2),
                 "torch": data["versions"].get("torch", "") if c.torch else "",
@@ -147,7 +159,7 @@ class BenchReport:
                 "ratio": round(c.ratio, 3) if c.ratio else "",
                 "registers_per_frame": self.registers_per_frame,
                 **{
-                    f"cycles_{name}": found.tasks[task].total if found.tasks else ""
+                    f"cycles_{name}": found.cycles(task) or ""
                     for name, found in self.boards.items()
                 },
             }

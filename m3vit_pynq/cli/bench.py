@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""``m3vit-pynq bench``: the emulated board against PyTorch, cycles of every board."""
+"""``m3vit-pynq bench``: the emulated board against PyTorch, and the boards a package fits."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
         "bench",
-        help="measure the emulated board and count cycles",
+        help="measure the emulated board",
         description="Times the emulated board against PyTorch fp32 (where it is installed) on the "
-        "same shapes, in turn, and counts the cycles of a frame on every board.",
+        "same shapes, in turn, and says what a frame asks for and which boards the package fits.",
     )
     add_model(parser)
     parser.add_argument(
@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
                 if shown == 2 * len(package.task_names):
                     stream.task = package.task_names[0]
         board, statistics = overlay.board.name, stream.statistics
+        engine = overlay.device.engine if overlay.emulated else ""
     report = BenchReport(
         package=package, board=board, comparisons=comparisons,
         boards=count_on_boards(package, frame),
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             for name in package.task_names
         },
         registers_per_frame=statistics.registers_per_frame,
-        registers_per_switch_frame=statistics.registers_per_switch_frame,
+        registers_per_switch_frame=statistics.registers_per_switch_frame, engine=engine,
     )  # fmt: skip
     print(report.table())
     write_json(arguments.json, report.to_dict())

@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--rows", type=at_least(1), default=4, help="frames on the sheet; default: %(default)s"
     )
     parser.add_argument(
-        "--no-boards", action="store_true", help="do not count cycles on the other boards"
+        "--no-boards", action="store_true", help="do not say which boards the package fits"
     )
     add_json(parser)
     parser.set_defaults(run=run)

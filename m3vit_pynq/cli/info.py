@@ -48,6 +48,7 @@ def _board(overlay: M3ViTOverlay) -> dict[str, Any]:
     return {
         "name": overlay.board.title,
         "emulated": overlay.emulated,
+        **({"engine": overlay.device.engine} if overlay.emulated else {}),
         "bitstream": str(overlay.bitfile_name),
         "clock": f"{overlay.clock_mhz or overlay.board.clock_mhz:g} MHz",
         "multiply-accumulates per cycle": f"{tokens * outputs * inputs} "
@@ -81,8 +82,26 @@ def _package(package) -> dict[str, Any]:
         "instructions": len(package.decoded.instructions),
         "weights": f"{package.weights.nbytes / 1e6:.1f} MB",
         **package.requirements,
+        **_fits(package),
         **{key: metadata[key] for key in ("provenance", "licence", "scenes") if key in metadata},
     }
+
+
+def _fits(package) -> dict[str, str]:
+    """Boards that the package fits, and those that it does not with the number."""
+    from m3vit_pynq.abi.boards import BOARDS
+    from m3vit_pynq.errors import CapacityError
+
+    fits, problems = [], []
+    for board in BOARDS.values():
+        try:
+            package.check_fits(board)
+            fits.append(board.title)
+        except CapacityError as error:
+            problems.append(f"{board.title} ({error.resource} {error.needed}, "
+                            f"it has {error.available})")  # fmt: skip
+    facts = {"fits": ", ".join(fits) or "no board"}
+    return {**facts, "does not fit": ", ".join(problems)} if problems else facts
 
 
 def _lines(content: Any) -> list[str]:

@@ -5,6 +5,7 @@
 * `checkpoint` : reading checkpoints
 * `quantise` and its parts : calibration, scales, rounding
 * `lower`, `allocate`, `image` : instructions, addresses, weight image
+* `decode`, `gelu_grids`, `gauge`, `unfold`, `export` : a package back to a float checkpoint
 * `report` : what the integers cost; `disassemble` : a program as text
 * `made_up` : models of random integers, for speed and for tests
 * `build` : all of it in one call

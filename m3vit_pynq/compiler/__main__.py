@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         "--calibration", type=Path, required=True, metavar="DIR", help="folder of real images"
     )
     result.add_argument("--out", type=Path, required=True, help="package to write")
-    result.add_argument("--board", choices=sorted(BOARDS), help="fit the program to this board")
+    result.add_argument("--board", choices=sorted(BOARDS), help="refuse what it cannot run")
     result.add_argument(
         "--list", type=Path, metavar="FILE",
         help="use only the images whose names (without ending) this text file lists",
@@ -46,7 +46,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--report", type=Path, metavar="CSV", help="write SQNR of every layer")
     result.add_argument(
         "--split-experts", action="store_true",
-        help="two parts an expert: about 0.5 dB more precise, a few percent more cycles",
+        help="two parts an expert: about 0.5 dB more precise, twice the slots",
+    )  # fmt: skip
+    result.add_argument(
+        "--passes", type=int, choices=(1, 2), default=1,
+        help="attention probabilities of 8 bits (1, the default) or 12 bits (2, slower)",
     )  # fmt: skip
     result.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     return result
@@ -92,8 +96,9 @@ def run(arguments: argparse.Namespace) -> str:
     progress = not arguments.quiet
     metadata = {**read_meta(arguments.checkpoint), "calibration_frames": len(calibration)}
     model = quantise(
-        config, checkpoint, calibration, split_experts=arguments.split_experts, progress=progress
-    )
+        config, checkpoint, calibration, split_experts=arguments.split_experts,
+        passes=arguments.passes, progress=progress,
+    )  # fmt: skip
     package = package_model(model, board, metadata)
     text = ""
     if others:

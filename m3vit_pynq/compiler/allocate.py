@@ -1,9 +1,9 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Activation memory: which lines each tensor occupies, by liveness.
+"""The workspace: which lines each tensor occupies, by liveness.
 
 A tensor lives from the first to the last instruction that touches it, both
-included: an instruction's source and destination never share a line.
+included: what an instruction reads and what it writes never share a line.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tensor:
-    """Rows of activation memory that do not have an address yet.
+    """Rows of the workspace that do not have an address yet.
 
     Attributes
     ----------
+    rows : int
+        Tokens or pixels; planes of a planar tensor.
     stride : int
-        Lines of a row.
+        Lines of a row or plane.
     """
 
     name: str

@@ -11,6 +11,8 @@ import numpy as np
 
 from m3vit_pynq._version import __version__
 from m3vit_pynq.abi.boards import Board
+from m3vit_pynq.compiler.gauge import KEY as GAUGE
+from m3vit_pynq.compiler.gauge import store_gauge
 from m3vit_pynq.compiler.layers import QuantisedModel
 from m3vit_pynq.compiler.limits import check_limits
 from m3vit_pynq.compiler.lower import lower
@@ -37,6 +39,7 @@ def package_model(
         "compiler": f"m3vit-pynq {__version__}",
         "scales": model.scales,
         "layers": list(lowered.layers),
+        GAUGE: store_gauge(model),
     }
     return Package(model.config, lowered.program.encode(), lowered.weights, contents)
 
@@ -50,6 +53,7 @@ def compile_checkpoint(
     metadata: Mapping[str, Any] | None = None,
     *,
     split_experts: bool = False,
+    passes: int = 1,
 ) -> Package:
     """Quantise a float checkpoint and compile it.
 
@@ -61,30 +65,34 @@ def compile_checkpoint(
     calibration_frames : sequence of uint8 [height, width, 3]
         RGB frames of the model's size, like those it will see.
     board : Board, optional
-        Fit the program to this board's memories; without one it is compiled
-        for speed.
+        Refuse, or fit, what this board's buffers do not hold; a package that
+        was compiled without one runs on every board that it fits.
     progress : bool
         Show a progress bar.
     metadata : mapping, optional
         Plain JSON to keep in the package: provenance, licence.
     split_experts : bool
         Cut every expert into two parts with a GELU table each: about 0.5 dB more
-        precise, for a few percent more cycles.
+        precise, for twice as many slots to write and add.
+    passes : int
+        1 for 8-bit probabilities in attention, 2 for 12-bit ones.
 
     Raises
     ------
     CapacityError
-        If the model does not fit the architecture or the board; the message
-        names the layer and the number.
+        If the model does not fit the architecture or the board, or an
+        accumulator would not fit; the message names the layer and the number.
     ValueError
-        If the checkpoint does not fit the configuration.
+        If the checkpoint does not fit the configuration, or `passes` is neither
+        1 nor 2.
     FrameError
         If a calibration frame is not of the model's size.
     """
     check_limits(config)
     model = quantise(
-        config, checkpoint, calibration_frames, split_experts=split_experts, progress=progress
-    )
+        config, checkpoint, calibration_frames, split_experts=split_experts, passes=passes,
+        progress=progress,
+    )  # fmt: skip
     contents = {**(metadata or {}), "calibration_frames": len(calibration_frames)}
     return package_model(model, board, contents)
 

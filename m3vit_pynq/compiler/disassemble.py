@@ -1,112 +1,139 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""A package's program as text."""
+"""A package's program as text; what an instruction touches is its footprint."""
 
 from __future__ import annotations
 
-from m3vit_pynq.abi.isa import Activation, GateMode, Instruction, Opcode, Store
+from collections.abc import Callable
+
+from m3vit_pynq.abi.footprint import Region, Section, WeightRange, footprint
+from m3vit_pynq.abi.isa import (
+    Activation,
+    BankLayout,
+    GateMode,
+    Instruction,
+    Opcode,
+    Store,
+)
+from m3vit_pynq.abi.limits import layernorm_eps
 from m3vit_pynq.analysis.workload import workload_of
 from m3vit_pynq.package import Package
 
-_MEMORY = {Store.ACT8: "act", Store.ACT16: "act16", Store.RESIDUAL: "res", Store.SCORES: "scores"}
+
+def _layer(i: Instruction) -> str:
+    return f"{i.rows} x {i.cols_in} -> {i.cols_out}"
 
 
-def _shape(i: Instruction) -> str:
-    """Size of what an instruction computes."""
-    if i.opcode == Opcode.LOAD_PATCHES:
-        return f"{i.height}x{i.width}, patches of {i.patch}"
-    if i.opcode == Opcode.LOAD_RESIDUAL:
-        return f"{i.rows} x {i.cols_out}"
-    if i.opcode == Opcode.LAYERNORM:
-        return f"{i.rows} x {i.cols_in}"
-    if i.opcode == Opcode.LINEAR:
-        return f"{i.rows} x {i.cols_in} -> {i.cols_out}"
-    if i.opcode == Opcode.ATTENTION:
-        return f"{i.rows} tokens, {i.heads} heads of {i.head_dim}"
-    if i.opcode == Opcode.GATE:
-        scope = " for the image" if i.per_image else ""
-        return f"{i.rows} tokens, {i.top_k} of {i.experts}{scope}"
-    if i.opcode == Opcode.EXPERTS:
-        return f"{i.rows} x {i.cols_in} -> {i.hidden} -> {i.cols_out}, {i.top_k} of {i.experts}"
-    if i.opcode == Opcode.CONV3X3:
-        return f"{i.height}x{i.width} x {i.cols_in} -> {i.cols_out}"
-    if i.opcode == Opcode.UPSAMPLE2X:
-        return f"{i.height}x{i.width} x {i.cols_in} -> {2 * i.height}x{2 * i.width}"
-    if i.opcode == Opcode.OUTPUT_CLASSES:
-        return f"{i.height}x{i.width} x {i.cols_in} -> x{i.factor}"
-    if i.opcode == Opcode.OUTPUT_DEPTH:
-        return f"{i.height}x{i.width} -> x{i.factor}"
-    return ""
+def _experts(i: Instruction) -> str:
+    return f"{_layer(i)}, {i.top_k} of {i.experts}"
 
 
-def _at(memory: str, base: int, stride: int) -> str:
-    return f"{memory}[{base}:+{stride}]"
+def _gate(i: Instruction) -> str:
+    scope = " for the image" if i.per_image else ""
+    return f"{i.rows} tokens, {i.top_k} of {i.experts}{scope}"
 
 
-def _source(i: Instruction) -> str:
-    memory = {Opcode.LOAD_PATCHES: "frame", Opcode.LOAD_RESIDUAL: f"table@{i.table}"}
-    if i.opcode in memory:
-        return memory[i.opcode]
-    name = {Opcode.LAYERNORM: "res", Opcode.GATE: "scores"}.get(i.opcode, "act")
-    if i.opcode in (Opcode.OUTPUT_CLASSES, Opcode.OUTPUT_DEPTH) and (i.wide or not i.cols_in):
-        name = "act16"
-    return _at(name, i.src, i.src_stride)
+#: Size of what each opcode computes.
+_SHAPES: dict[Opcode, Callable[[Instruction], str]] = {
+    Opcode.END: lambda i: "",
+    Opcode.LOAD_PATCHES: lambda i: f"{i.height}x{i.width}, patches of {i.patch}",
+    Opcode.LOAD_RESIDUAL: lambda i: f"{i.rows} x {i.cols_out}",
+    Opcode.LAYERNORM: lambda i: f"{i.rows} x {i.cols_in}",
+    Opcode.LINEAR: _layer,
+    Opcode.ATTENTION: lambda i: f"{i.rows} tokens, {i.heads} heads of {i.head_dim}",
+    Opcode.GATE: _gate,
+    Opcode.EXPERTS_UP: _experts,
+    Opcode.EXPERTS_DOWN: _experts,
+    Opcode.CONV3X3: lambda i: f"{i.height}x{i.width} x {i.cols_in} -> {i.cols_out}",
+    Opcode.UPSAMPLE2X: lambda i: (
+        f"{i.height}x{i.width} x {i.cols_in} -> {2 * i.height}x{2 * i.width}"
+    ),
+    Opcode.OUTPUT_CLASSES: lambda i: f"{i.height}x{i.width} x {i.cols_in} -> x{i.factor}",
+    Opcode.OUTPUT_DEPTH: lambda i: f"{i.height}x{i.width} -> x{i.factor}",
+}
 
 
-def _destination(i: Instruction) -> str:
-    if i.opcode == Opcode.GATE:
-        return "queues"
-    if i.opcode in (Opcode.OUTPUT_CLASSES, Opcode.OUTPUT_DEPTH):
-        return "output"
-    memory = "act"
-    if i.opcode in (Opcode.LOAD_RESIDUAL, Opcode.EXPERTS):
-        memory = "res"
-    elif i.opcode in (Opcode.LINEAR, Opcode.CONV3X3):
-        memory = _MEMORY[Store(i.store)]
-    return _at(memory, i.dst, i.dst_stride)
+def _layernorm_notes(i: Instruction) -> list[str]:
+    notes = [f">>{i.shift_a}", f"eps {layernorm_eps(i)}"]
+    return [f"adds {i.slots} slots", *notes] if i.slots else notes
 
 
-def _details(i: Instruction) -> list[str]:
-    """Operands that are neither shape nor place of the data."""
-    notes = []
-    if i.opcode in (Opcode.LINEAR, Opcode.CONV3X3, Opcode.EXPERTS):
-        notes.append(f"weights@{i.weights}")
-    if i.opcode == Opcode.EXPERTS:
-        notes += [f"+{i.expert_beats} each", f"tables@{i.table}", f"scratch[{i.scratch}]"]
-    if i.opcode == Opcode.LAYERNORM:
-        notes += [f"table@{i.table}", f">>{i.shift_a}", f"eps {i.eps_low | i.eps_high << 32}"]
-    if i.opcode == Opcode.ATTENTION:
-        notes += [
-            f"scores x{i.mult_a}>>{i.shift_a}", f"out x{i.mult_b}>>{i.shift_b}",
-            f"k+{i.k_offset}", f"v+{i.v_offset}",
-        ]  # fmt: skip
-    if i.opcode == Opcode.GATE:
-        notes.append(GateMode(i.gate_mode).name.lower())
-    if i.opcode == Opcode.CONV3X3:
-        notes.append(f"pad {i.pad}")
-    if i.activation:
-        table = f" table@{i.table}" if i.activation == Activation.GELU else ""
-        notes.append(f"{Activation(i.activation).name.lower()}{table}")
-    return notes
+def _matrix_notes(i: Instruction) -> list[str]:
+    notes = [Store(i.store).name.lower()] if i.store != Store.ACT8 else []
+    return [*notes, "planar"] if i.planar else notes
 
 
-def line(index: int, name: str, instruction: Instruction) -> str:
+#: Operands that are neither shape nor place, by opcode.
+_NOTES: dict[Opcode, Callable[[Instruction], list[str]]] = {
+    Opcode.LAYERNORM: _layernorm_notes,
+    Opcode.LINEAR: _matrix_notes,
+    Opcode.CONV3X3: lambda i: [f"pad {i.pad}", *_matrix_notes(i)],
+    Opcode.ATTENTION: lambda i: [
+        f"scores x{i.mult_a}>>{i.shift_a}",
+        f"out x{i.mult_b}>>{i.shift_b}",
+        f"{8 if i.passes == 1 else 12}-bit probabilities",
+    ],
+    Opcode.GATE: lambda i: [GateMode(i.gate_mode).name.lower()],
+    Opcode.EXPERTS_UP: lambda i: [f"+{i.expert_lines} lines an expert"],
+    Opcode.EXPERTS_DOWN: lambda i: [
+        f"+{i.expert_lines} lines an expert",
+        f"first slot {i.first_slot}",
+    ],
+    Opcode.OUTPUT_CLASSES: lambda i: ["int16"] if i.wide else ["int8"],
+}
+
+if set(_SHAPES) != set(Opcode):
+    raise LookupError(f"no shape for {set(Opcode) - set(_SHAPES)}")
+
+
+def place(region: Region, layout: BankLayout) -> str:
+    """A region as its name and where it lies: ``normed workspace+120:+6``.
+
+    The number behind the colon is the stride of its rows or planes, in lines.
+    """
+    if region.section != Section.WORKSPACE:
+        return region.section.value
+    return f"{region.what} workspace+{region.base - layout.workspace_line}:+{region.stride}"
+
+
+def stored(part: WeightRange, layout: BankLayout) -> str:
+    """Lines of the weight image: ``weights+82``, ``table weights+96``."""
+    name = "" if part.what == "weights" else f"{part.what} "
+    return f"{name}weights+{part.base - layout.weights_line}"
+
+
+def line(index: int, name: str, instruction: Instruction, layout: BankLayout) -> str:
     """One instruction of a listing."""
     i = instruction
-    if i.opcode == Opcode.END:
-        return f"{index:4}  {'END':<14} {name}"
-    work = workload_of(i)
-    notes = _details(i)
-    if work.weight_bytes:
-        notes.append(f"{work.weight_bytes:,} B")
-    where = f"{_source(i)} -> {_destination(i)}"
+    touched = footprint(i)
+    sources = [place(region, layout) for region in touched.reads]
+    targets = [place(region, layout) for region in touched.writes]
+    both = [f"{place(region, layout)} (updated)" for region in touched.updates]
+    notes = [stored(part, layout) for part in touched.weights]
+    notes += _NOTES[i.opcode](i) if i.opcode in _NOTES else []
+    notes += [Activation(i.activation).name.lower()] if i.activation else []
+    weight_bytes = workload_of(i).weight_bytes
+    notes += [f"{weight_bytes:,} B"] if weight_bytes else []
+    arrow = " -> " if targets or both else ""
+    where = f"{', '.join(sources)}{arrow}{', '.join(targets + both)}"
+    shape = _SHAPES[i.opcode](i)
     return (
-        f"{index:4}  {i.opcode.name:<14} {name:<28} {_shape(i):<34} {where:<34} {', '.join(notes)}"
+        f"{index:4}  {i.opcode.name:<14} {name:<28} {shape:<34} {where:<58} {', '.join(notes)}"
     ).rstrip()
 
 
+def _bank(layout: BankLayout, package: Package) -> str:
+    return (
+        f"bank: {package.bank_bytes:,} bytes; weights from line {layout.weights_line}, "
+        f"4 parts of {layout.part_lines}; workspace from line {layout.workspace_line}, "
+        f"{layout.workspace_lines} lines"
+    )
+
+
 def disassemble(package: Package, task: str | None = None) -> str:
-    """Listing of a package's program: index, opcode, layer, shape, places, weights.
+    """Listing of a package's program: index, opcode, layer, shape, places, operands.
+
+    Places are in lines of 64 bytes from the start of their section.
 
     Parameters
     ----------
@@ -121,7 +148,7 @@ def disassemble(package: Package, task: str | None = None) -> str:
     program = package.decoded
     names = package.metadata.get("layers") or [""] * len(program.instructions)
     selected = package.task_names if task is None else (package.task(task).name,)
-    text = []
+    text = [_bank(program.layout, package), ""]
     for name in selected:
         info, entry = package.task(name), program.tasks[package.task(name).index]
         height, width = info.output_shape
@@ -130,6 +157,6 @@ def disassemble(package: Package, task: str | None = None) -> str:
             f"{program.frame_height}x{program.frame_width}, output {height}x{width} {info.dtype}"
         )
         for index in range(entry.first, entry.first + entry.count):
-            text.append(line(index, names[index], program.instructions[index]))
+            text.append(line(index, names[index], program.instructions[index], program.layout))
         text.append("")
     return "\n".join(text)

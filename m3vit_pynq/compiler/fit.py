@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,9 +13,12 @@ from m3vit_pynq.abi.isa import Store
 from m3vit_pynq.compiler.grids import INT8_HIGH, INT8_LOW, Grid, multiplier
 from m3vit_pynq.compiler.layers import Linear, Norm
 from m3vit_pynq.compiler.rounding import Feedback, round_compensated, row_scales
+from m3vit_pynq.errors import CapacityError
 
 #: Bound that no accumulator may reach, proven from weights and bias.
-ACCUMULATOR_LIMIT = 1 << 30
+ACCUMULATOR_LIMIT = 1 << 26
+#: Part of it that a bias may take; how much coarser a row gets that exceeds the bound, how often.
+_BIAS_LIMIT, _COARSER, _TRIES = 1 << 24, 1.25, 8
 
 #: Rows that are enough for a covariance.
 _SAMPLE = 6000
@@ -95,50 +98,48 @@ def fit_linear(
 
     Raises
     ------
-    ValueError
-        If an accumulator could reach 2**30.
+    CapacityError
+        If an accumulator could reach 2**26 however coarse its row is.
     """
     weight = layer.weight.astype(np.float64) * source.scale
     bias = layer.bias + layer.weight.astype(np.float64) @ source.offset
     scale = row_scales(weight, np.diag(moments.covariance) + 1e-6)
     # A row of zeros has no scale of its own; its bias needs one.
-    scale = np.maximum(scale, (np.abs(bias) + np.abs(target.offset)) * 2.0**-28)
-    rounded = round_compensated(weight, scale, moments.feedback)
+    scale = np.maximum(scale, (np.abs(bias) + np.abs(target.offset)) / _BIAS_LIMIT)
     wanted = weight @ moments.mean + bias
     if target_mean is not None and moments.count >= _ENOUGH:
         wanted = target_mean
-    bias = wanted - (rounded @ moments.mean) * scale
+    for _ in range(_TRIES):
+        rounded = round_compensated(weight, scale, moments.feedback)
+        integer_bias = np.rint(
+            (wanted - (rounded @ moments.mean) * scale - target.offset) / scale
+        ).astype(np.int64)
+        over = largest_accumulators(rounded, integer_bias) >= ACCUMULATOR_LIMIT
+        if not over.any():
+            break
+        scale = np.where(over, _COARSER * scale, scale)
     mult, shift = multiplier(scale / target.scale, least_shift)
-    result = Linear(
-        layer.name,
-        rounded.astype(np.int8),
-        np.rint((bias - target.offset) / scale).astype(np.int64),
-        mult,
-        shift,
-        store,
-        table,
-    )
-    return prove_accumulators(result)
+    integers = rounded.astype(np.int8)
+    return prove_accumulators(Linear(layer.name, integers, integer_bias, mult, shift, store, table))
+
+
+def largest_accumulators(weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """What the accumulator of each output can reach with any int8 input, int64 [outputs]."""
+    return np.abs(bias.astype(np.int64)) + 128 * np.abs(weights).sum(axis=1).astype(np.int64)
 
 
 def prove_accumulators(layer: Linear) -> Linear:
-    """The layer with an int32 bias, if no input can bring an accumulator to 2**30.
+    """The layer with an int32 bias, if no input can bring an accumulator to 2**26.
 
     Raises
     ------
-    ValueError
+    CapacityError
         Naming the layer and the bound.
     """
-    largest = np.abs(layer.bias) + 128 * np.abs(layer.weights.astype(np.int64)).sum(axis=1)
-    if largest.max() >= ACCUMULATOR_LIMIT:
-        raise ValueError(
-            f"{layer.name}: an accumulator could reach {largest.max()}, "
-            f"the limit is {ACCUMULATOR_LIMIT}"
-        )
-    return Linear(
-        layer.name, layer.weights, layer.bias.astype(np.int32), layer.mult, layer.shift,
-        layer.store, layer.table,
-    )  # fmt: skip
+    largest = int(largest_accumulators(layer.weights.astype(np.int16), layer.bias).max())
+    if largest >= ACCUMULATOR_LIMIT:
+        raise CapacityError("accumulator", largest, ACCUMULATOR_LIMIT - 1, f"layer {layer.name}")
+    return replace(layer, bias=layer.bias.astype(np.int32))
 
 
 def fit_norm(name: str, gamma: np.ndarray, beta: np.ndarray, target: Grid, eps: int) -> Norm:

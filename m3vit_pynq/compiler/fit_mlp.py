@@ -5,7 +5,7 @@
 The GELU is a table from int8 to int8, so hidden channels that share it share
 the scales of its input and output. A dense layer's channels are sorted by
 reach into groups, each with a table of its own; the second layer reads them in
-that order. An expert may be cut into two parts, one EXPERTS instruction each.
+that order. An expert may be cut into two parts, a pair of EXPERTS instructions each.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _GROUPS = 4
 _PRIOR_SAMPLES = 64.0
 #: Variance of a hidden integer about which nothing is known, and its weight.
 _HIDDEN_VARIANCE, _HIDDEN_SAMPLES = 100.0, 16.0
-#: EXPERTS keeps eight more fractional bits of the second layer's result.
+#: EXPERTS_DOWN keeps eight more fractional bits of the layer's result.
 _EXPERT_SHIFT = 9
 #: Reach of a group's table beyond what calibration saw.
 _ROOM, _OUTLIER_ROOM = 1.3, 1.5

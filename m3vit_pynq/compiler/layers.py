@@ -67,11 +67,20 @@ class Norm:
 
 @dataclass(frozen=True)
 class Attention:
-    """Scales of ATTENTION as (multiplier, shift)."""
+    """What ATTENTION is told.
+
+    Attributes
+    ----------
+    score_scale, output_scale : (multiplier, shift)
+        From a product of query and key to a score, from a mean value to the result.
+    passes : int
+        1 for 8-bit probabilities, 2 for 12-bit ones.
+    """
 
     name: str
     score_scale: tuple[int, int]
     output_scale: tuple[int, int]
+    passes: int = 1
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,8 @@ class Expert:
     """One expert, cut into parts of its hidden channels that simply add up.
 
     Every part has a first layer with a GELU table of its own and a second
-    layer that goes to the residual stream. All experts of a block are cut alike.
+    layer whose gated results are added to the residual stream. All experts of a
+    block are cut alike.
     """
 
     first: tuple[Linear, ...]

@@ -1,13 +1,14 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Instructions whose activation addresses are still tensors."""
+"""Instructions whose addresses are still tensors and lines of the weight image."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from m3vit_pynq.abi.isa import Instruction, Opcode
+from m3vit_pynq.abi.isa import BankLayout, Instruction, Opcode
 from m3vit_pynq.compiler.allocate import Tensor, allocate
 
 
@@ -20,12 +21,22 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """A line of the weight image, counted from its start, as an operand."""
+
+    line: int
+
+
+Operand = int | Place | Stored
+
+
+@dataclass(frozen=True)
 class Draft:
-    """An instruction of the layer ``name``; operands are integers or places."""
+    """An instruction of the layer ``name``."""
 
     name: str
     opcode: Opcode
-    operands: dict[str, int | Place]
+    operands: dict[str, Operand]
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -38,7 +49,7 @@ class Listing:
     def __init__(self) -> None:
         self.drafts: list[Draft] = []
 
-    def emit(self, name: str, opcode: Opcode, **operands: int | Place | Tensor) -> None:
+    def emit(self, name: str, opcode: Opcode, **operands: Operand | Tensor) -> None:
         """Append an instruction; a tensor stands for its first line."""
         places = {k: Place(v) if isinstance(v, Tensor) else v for k, v in operands.items()}
         self.drafts.append(Draft(name, opcode, places))
@@ -48,18 +59,28 @@ class Listing:
         """The tensors each instruction touches."""
         return [draft.tensors for draft in self.drafts]
 
-    def resolve(self) -> list[Instruction]:
-        """Give every tensor its lines and every instruction its addresses."""
-        first_line = allocate(self.uses)
+    @cached_property
+    def first_line(self) -> dict[int, int]:
+        """First line of every tensor in the workspace, by identity; nothing is emitted later."""
+        return allocate(self.uses)
+
+    @property
+    def workspace_lines(self) -> int:
+        """Lines of the workspace that the task needs."""
+        ends = [self.first_line[id(t)] + t.lines for tensors in self.uses for t in tensors]
+        return max(ends, default=0)
+
+    def resolve(self, layout: BankLayout) -> list[Instruction]:
+        """The instructions with the addresses they have in a bank."""
+
+        def address(value: Operand) -> int:
+            if isinstance(value, Place):
+                return layout.workspace_line + self.first_line[id(value.tensor)] + value.offset
+            if isinstance(value, Stored):
+                return layout.weights_line + value.line
+            return int(value)
+
         return [
-            Instruction(
-                draft.opcode,
-                **{
-                    name: first_line[id(value.tensor)] + value.offset
-                    if isinstance(value, Place)
-                    else int(value)
-                    for name, value in draft.operands.items()
-                },
-            )
+            Instruction(draft.opcode, **{k: address(v) for k, v in draft.operands.items()})
             for draft in self.drafts
         ]

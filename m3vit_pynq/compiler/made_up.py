@@ -108,7 +108,7 @@ class _Maker:
         score = 256 * 2.0 / (_SPREAD**2 * self.config.head_dim**0.5)
         return Block(
             name, self.norm(f"{name}.norm1"), self.linear(f"{name}.attn.qkv", 3 * dim, dim),
-            Attention(f"{name}.attn", multiplier_pair(score), multiplier_pair(2 / 65536)),
+            Attention(f"{name}.attn", multiplier_pair(score), multiplier_pair(2.0)),
             self.linear(f"{name}.attn.proj", dim, dim, Store.RESIDUAL, _UPDATE_SPREAD), ffn,
         )  # fmt: skip
 

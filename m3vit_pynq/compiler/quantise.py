@@ -128,6 +128,7 @@ def quantise(
     frames: Sequence[np.ndarray],
     *,
     split_experts: bool = False,
+    passes: int = 1,
     progress: bool = True,
 ) -> QuantisedModel:
     """Quantise a float checkpoint.
@@ -138,20 +139,28 @@ def quantise(
         Calibration frames; 16 to 32 real images are a good number.
     split_experts : bool
         Cut every expert into two parts with a GELU table each: about 0.5 dB more
-        precise, for a few percent more cycles.
+        precise, for twice as many slots to write and add.
+    passes : int
+        1 for 8-bit probabilities in attention; 2 for 12-bit ones, which take
+        longer where attention is a large part of a frame.
     progress : bool
         Show a progress bar.
 
     Raises
     ------
     ValueError
-        If the checkpoint does not fit the configuration.
+        If the checkpoint does not fit the configuration, or `passes` is neither
+        1 nor 2.
+    CapacityError
+        If an accumulator would not fit; the message names the layer.
     FrameError
         If a frame is not of the model's size.
     """
+    if passes not in (1, 2):
+        raise ValueError(f"passes is 1 or 2, not {passes!r}")
     batch = check_frames(config, frames)
     model = FloatModel(config, checkpoint)
-    context = Context(config, checkpoint, residual_scale(model, batch), split_experts)
+    context = Context(config, checkpoint, residual_scale(model, batch), split_experts, passes)
     steps = tqdm(
         total=config.depth + len(config.tasks), desc=f"quantise {config.name}", unit="block",
         disable=not progress,

@@ -64,12 +64,16 @@ class Rule:
         Part of the range of queries and keys, values, and results that is kept.
     gain : float
         How much finer the grid of the result is than that of the values.
+    temper : float
+        Factor of the scores. With 8-bit probabilities the smallest vanish; a
+        little less contrast gives their weight back to what is left of them.
     """
 
     score_keep: float = 1.15
     value_keep: float = 1.15
     mixed_keep: float = 1.15
     gain: float = 1.5
+    temper: float = 1.0
 
 
 _CHOICES = (
@@ -79,6 +83,7 @@ _CHOICES = (
     ("value_keep", (1.3, 1.0, 0.85, 0.7)),
     ("gain", (1.0, 1.4, 2.0, 2.8, 4.0)),
 )
+_TEMPERS = (("temper", (1.0, 0.99, 0.98, 0.97)),)
 
 
 class AttentionRanges:
@@ -117,12 +122,15 @@ class AttentionRanges:
         value = Grid.covering(middle - reach, middle + reach)
         return value, Grid(value.scale / rule.gain, value.offset)
 
-    def apply(self, name: str, rule: Rule, head_dim: int) -> tuple[Grid, Attention, Grid]:
+    def apply(
+        self, name: str, rule: Rule, head_dim: int, passes: int
+    ) -> tuple[Grid, Attention, Grid]:
         """Grid of qkv, the attention's scales, grid of the result."""
         query, key = self.scores(rule.score_keep)
         value, mixed = self.values(rule)
         score = float(query.scale[0] * key.scale[0]) * head_dim**-0.5 * 256 / np.log(2)
-        layer = Attention(name, multiplier_pair(score), multiplier_pair(rule.gain / 65536))
+        score *= rule.temper
+        layer = Attention(name, multiplier_pair(score), multiplier_pair(rule.gain), passes)
         return joined(query, key, value), layer, mixed
 
 
@@ -132,6 +140,7 @@ def search_attention(
     mixed: list[np.ndarray],
     importance: np.ndarray,
     heads: int,
+    passes: int = 1,
 ) -> tuple[Grid, Attention, Grid]:
     """Grids of qkv and of the result that keep the result closest.
 
@@ -143,6 +152,8 @@ def search_attention(
         Attention of `qkv`.
     importance : float [D]
         Cost of an error in each channel of the result.
+    passes : int
+        1 for 8-bit probabilities, 2 for 12-bit ones.
     """
     head_dim = qkv[0].shape[-1] // (3 * heads)
     even = slice(None, None, 2)
@@ -152,14 +163,14 @@ def search_attention(
     exact = thinned(np.concatenate([x[odd] for x in mixed]), _SEARCH_FRAMES)[:, ::_QUERY_STRIDE]
 
     def error(rule: Rule) -> float:
-        grid, layer, target = seen.apply(name, rule, head_dim)
+        grid, layer, target = seen.apply(name, rule, head_dim, passes)
         result = attention8(layer, grid.quantise(sample), heads, _QUERY_STRIDE)
         return float(np.mean(np.square(target.dequantise(result) - exact) * importance))
 
     best = Rule()
-    for field, values in _CHOICES:
+    for field, values in _CHOICES + (_TEMPERS if passes == 1 else ()):
         best = min((replace(best, **{field: value}) for value in values), key=error)
-    return AttentionRanges(stacked(qkv), stacked(mixed)).apply(name, best, head_dim)
+    return AttentionRanges(stacked(qkv), stacked(mixed)).apply(name, best, head_dim, passes)
 
 
 def quantise_attention(
@@ -183,7 +194,7 @@ def quantise_attention(
     exact_mixed = [float_attention(x, heads) for x in exact_qkv]
     grid, attention, mixed = search_attention(
         short_name(f"{prefix}.attn"), exact_qkv, exact_mixed,
-        np.mean(np.square(proj.weight), axis=0), heads,
+        np.mean(np.square(proj.weight), axis=0), heads, context.passes,
     )  # fmt: skip
     layer = fit_linear(
         _renamed(qkv), normed, Moments.of(stacked(inputs)), grid,

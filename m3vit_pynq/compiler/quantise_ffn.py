@@ -210,7 +210,7 @@ class MixtureQuantiser:
 
 
 def _gated(layer: Linear, hidden: np.ndarray, gates: np.ndarray) -> np.ndarray:
-    """What EXPERTS adds to the residual stream, float32 integers [n, D]."""
+    """What experts add to the residual stream through slots, float32 integers [n, D]."""
     fine = np.ldexp(layer.mult.astype(np.float64), 8 - layer.shift.astype(np.int64))
     value = np.floor(accumulate(layer, hidden) * fine + 0.5)
     update = np.floor(value * (gates[:, None] * 2.0**-24) + 0.5)

@@ -115,8 +115,8 @@ class HeadQuantiser:
         scale = reach.astype(np.float64) / (INT8_HIGH - INT8_LOW)
         target = Grid(scale, -INT8_LOW * scale)
         columns = np.stack(
-            [_columns(upsample2x(image.astype(np.int8)), zero) for image in features]
-        )
+            [neighbourhoods(upsample2x(image.astype(np.int8)), zero) for image in features]
+        ).astype(np.float32)
         outputs = len(float_layer.weight)
         matrix = float_layer.weight.transpose(0, 2, 3, 1).reshape(outputs, -1)
         quantised = fit_linear(
@@ -156,11 +156,3 @@ class HeadQuantiser:
     ) -> Linear:
         mean = layer(rows(exact)).mean(axis=0, dtype=np.float64)
         return fit_linear(layer, source, moments, target, store=Store.ACT16, target_mean=mean)
-
-
-def _columns(image: np.ndarray, pad: int) -> np.ndarray:
-    """Neighbourhoods of a map without the engine's padding, [pixels, 9 channels]."""
-    channels = image.shape[2]
-    padded = neighbourhoods(image, pad)
-    taps = padded.reshape(len(padded), 9, -1)[:, :, :channels]
-    return taps.reshape(len(padded), -1).astype(np.float32)

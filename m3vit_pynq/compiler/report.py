@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from m3vit_pynq.abi.isa import Instruction, Opcode, Store
+from m3vit_pynq.abi.boards import LINE
+from m3vit_pynq.abi.footprint import footprint
+from m3vit_pynq.abi.isa import Instruction, Opcode, Store, lines
 from m3vit_pynq.compiler.layers import QuantisedModel
 from m3vit_pynq.compiler.quantise_ffn import LOGIT_UNITS
 from m3vit_pynq.package import Package
@@ -171,7 +173,7 @@ def _float_name(name: str, instruction: Instruction, task: str) -> str | None:
         elif instruction.opcode == Opcode.CONV3X3:
             name = name.replace(".conv.", ".relu.")
         return f"decoders.{name}"
-    block = ".".join(name.split(".")[:2])
+    block = block_of(name)
     part = name.removeprefix(f"{block}.")
     if part == "mlp.shared.fc2":
         return None  # the float model has no name for the stream between shared and routed
@@ -180,8 +182,6 @@ def _float_name(name: str, instruction: Instruction, task: str) -> str | None:
     for mlp in ("mlp", "mlp.shared"):
         if part.startswith(f"{mlp}.fc1"):
             return f"backbone.{block}.{mlp}.gelu"
-    if part.startswith("experts"):
-        return f"backbone.{block}.residual.mlp"
     names = {
         "attn": "attn.mixed", "norm1": "norm1", "norm2": "norm2", "attn.qkv": "attn.qkv",
     }  # fmt: skip
@@ -191,7 +191,11 @@ def _float_name(name: str, instruction: Instruction, task: str) -> str | None:
 
 
 class _Comparison:
-    """Observer of the machine: compares what each instruction left behind."""
+    """Observer of the machine: compares what each instruction left behind.
+
+    Experts leave slots; the residual stream with them exists once the next
+    LAYERNORM has added them, and is compared then, under the experts' name.
+    """
 
     def __init__(
         self, model: QuantisedModel, layers: Sequence[str], task: str, exact: dict[str, np.ndarray],
@@ -200,82 +204,100 @@ class _Comparison:
         self.model, self.layers, self.task = model, layers, task
         self.exact, self.quality = exact, quality
         self.scale = model.scales["residual"]
+        self.last = max(model.config.head.taps)
+        self.experts = ""
 
     def __call__(self, pc: int, instruction: Instruction, machine: Machine) -> None:
-        name = self.layers[pc]
-        if instruction.opcode == Opcode.GATE:
-            self._routing(name, machine)
-            return
-        following = self.layers[pc + 1].rpartition(".")[0]
-        if instruction.opcode == Opcode.EXPERTS and following == name.rpartition(".")[0]:
-            return  # another part of the experts is still to be added
-        exact_name = _float_name(name, instruction, self.task)
+        name, i = self.layers[pc], instruction
+        if i.opcode == Opcode.GATE:
+            self._routing(name, i, machine)
+        elif i.opcode == Opcode.EXPERTS_DOWN:
+            self.experts = name.removesuffix(".down")
+        elif i.opcode == Opcode.LAYERNORM and i.slots:
+            stream = machine.read_residual(i.src, i.rows, i.src_stride, i.cols_in)
+            exact_name = f"backbone.{block_of(self.experts)}.residual.mlp"
+            self._compare(self.experts, exact_name, stream.astype(np.float64) * self.scale)
+        if i.opcode not in (Opcode.GATE, Opcode.EXPERTS_UP, Opcode.EXPERTS_DOWN):
+            self._compare(name, _float_name(name, i, self.task), self._real(name, i, machine))
+
+    def _compare(self, name: str, exact_name: str | None, real: np.ndarray | None) -> None:
         exact = self.exact.get(exact_name)
-        if exact is None or exact_name is None:
+        if exact is None or real is None:
             return
         if name in self.model.channels:
             exact = exact[:, self.model.channels[name]]
-        real = self._real(name, instruction, machine)
-        # With tiles only the pass that completes a layer covers all of its rows.
-        if real is None or real.size != exact.size:
-            return
         power = self.quality.layers.setdefault((self.task, name), Power())
+        if real.size == exact.size + real.shape[1]:
+            real = real[1:]  # the float model's heads have no class token
+        if real.size < exact.size:
+            exact = exact[: len(real)]  # one decision for the image
         power.add(exact, real)
-        last = f"backbone.blocks.{self.model.config.depth - 1}.residual.mlp"
-        if exact_name == last:
+        if exact_name == f"backbone.blocks.{self.last}.residual.mlp":
             self.quality.encoder.add(exact, real)
 
     def _real(self, name: str, i: Instruction, machine: Machine) -> np.ndarray | None:
+        """Real values of what an instruction wrote, [rows, channels]."""
         config = self.model.config
-        if i.opcode == Opcode.EXPERTS or i.store == Store.RESIDUAL:
-            count = config.tokens * config.embed_dim
-            return machine.residual[:count].astype(np.float64) * self.scale
+        if i.store == Store.RESIDUAL:
+            return self._residual(i, machine).astype(np.float64) * self.scale
         if i.store == Store.SCORES:
-            scores = machine.scores[i.dst : i.dst + i.rows * i.cols_out]
-            return scores / LOGIT_UNITS
+            rows = machine.read_rows(i.dst, i.rows, i.dst_stride, lines(4 * i.cols_out))
+            return rows.view("<i4")[:, : i.cols_out] / LOGIT_UNITS
         grid = self.model.grids.get(name)
         if grid is None:
             return None
         if i.store == Store.ACT8:
             grid = self.model.grids.get(f"{name}.narrow", grid)
-        channels = len(grid.scale)
-        rows = i.rows or i.height * i.width
-        if i.opcode == Opcode.UPSAMPLE2X:
-            rows *= 4
-        if i.store == Store.ACT16:
-            wide = machine.read_act(i.dst, rows, i.dst_stride, 2 * channels)
-            integers = np.ascontiguousarray(wide).view("<i2")
-        else:
-            integers = machine.read_act(i.dst, rows, i.dst_stride, channels)
+        integers = written(i, machine)
+        if i.planar:  # queries, keys and values begin with a plane each
+            dim = config.embed_dim
+            integers = integers.reshape(i.rows, 3, -1)[..., :dim].reshape(i.rows, 3 * dim)
+        integers = integers[:, : len(grid.scale)]
         real = integers * grid.scale + grid.offset
         kind = config.tasks[config.task_index(self.task)].kind
         if name == f"{self.task}.out" and kind == "depth":
             real = (real - np.log2(1000)) * np.log(2)
         return real
 
-    def _routing(self, name: str, machine: Machine) -> None:
+    def _residual(self, i: Instruction, machine: Machine) -> np.ndarray:
+        """The whole stream; the patch embedding updates all rows but the class token's."""
+        missing = self.model.config.tokens - i.rows
+        base = i.dst - missing * i.dst_stride
+        return machine.read_residual(base, i.rows + missing, i.dst_stride, i.cols_out)
+
+    def _routing(self, name: str, i: Instruction, machine: Machine) -> None:
         prefix = f"backbone.{name.removesuffix('.gate')}.mlp"
-        logits = self.exact[f"{prefix}.logits"]
-        chosen = chosen_experts(machine, len(logits))
-        if chosen is not None:
-            key = (self.task, name.replace(".gate", f".mlp.gate.{self._index}"))
-            same = self.quality.routing.setdefault(key, Agreement())
-            same.add(chosen, self.exact[f"{prefix}.chosen"], logits)
+        key = (self.task, name.replace(".gate", f".mlp.gate.{self._index}"))
+        same = self.quality.routing.setdefault(key, Agreement())
+        chosen = chosen_experts(i, machine)
+        same.add(chosen, self.exact[f"{prefix}.chosen"], self.exact[f"{prefix}.logits"])
 
     @property
     def _index(self) -> int:
         return self.model.config.task_index(self.task)
 
 
-def chosen_experts(machine: Machine, tokens: int) -> np.ndarray | None:
-    """Experts of every token as the queues hold them, int [tokens, k]; None for a tile."""
-    queues = machine.queues
-    if queues.rows != tokens:
-        return None
-    pairs = [
-        (token, expert) for expert, queue in enumerate(queues.tokens) for token in queue.tolist()
-    ]
-    return np.array(sorted(pairs))[:, 1].reshape(tokens, queues.top_k)
+def block_of(layer: str) -> str:
+    """Block of a layer: ``blocks.3`` of ``blocks.3.mlp.fc2``."""
+    return ".".join(layer.split(".")[:2])
+
+
+def written(i: Instruction, machine: Machine) -> np.ndarray:
+    """Integers of what an instruction wrote as int8 or int16, [rows or pixels, channels]."""
+    region = footprint(i).writes[0]
+    if i.planar:
+        planes = machine.read_rows(region.base, region.rows, region.stride, region.width)
+        return planes.view(np.int8).reshape(region.rows, -1, LINE).swapaxes(0, 1).reshape(
+            region.width, -1
+        )  # fmt: skip
+    rows = machine.read_rows(region.base, region.rows, region.stride, region.width)
+    return rows.view("<i2" if i.store == Store.ACT16 else np.int8)
+
+
+def chosen_experts(i: Instruction, machine: Machine) -> np.ndarray:
+    """Experts of every token from the records that a GATE wrote, int [tokens, k]."""
+    records = machine.read_rows(i.dst, i.rows, 1, 1).view("<u2")
+    return records[:, 0 : 4 * i.top_k : 4].astype(np.int64)
 
 
 def _output_agreement(kind: str, output: np.ndarray, exact: Any) -> float:

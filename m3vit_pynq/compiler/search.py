@@ -24,9 +24,10 @@ from m3vit_pynq.reference.float_model import gelu
 
 _MIGRATION = (1.0, 0.8, 0.6)
 _KEEP = (1.3, 1.15, 1.0, 0.87, 0.75, 0.62)
-_GELU_LOW = (-5.0, -4.0, -3.4, -2.9, -2.4)
+#: Lower ends of a GELU's input that are tried.
+GELU_LOW = (-5.0, -4.0, -3.4, -2.9, -2.4)
 #: Where GELU is least.
-_GELU_VALLEY = -0.7518
+GELU_VALLEY = -0.7518
 
 
 def thinned(rows: np.ndarray, count: int) -> np.ndarray:
@@ -116,7 +117,7 @@ class GeluFit:
         """For inputs from ``low`` to ``high``, one channel."""
         high = max(high, low + 0.5)
         before = Grid.covering(np.array([low]), np.array([high]))
-        ends = gelu(np.array([min(max(low, _GELU_VALLEY), high), high]))
+        ends = gelu(np.array([min(max(low, GELU_VALLEY), high), high]))
         after = Grid.covering(np.array([ends.min()]), np.array([max(ends.max(), 0.02)]))
         return cls(before, after, gelu_table(before, after, gelu))
 
@@ -160,8 +161,8 @@ def search_gelu(
     sample = sample.reshape(-1)
     exact = gelu(sample)
     seen, every = values[fold], values
-    best, least = (_GELU_LOW[0], 1.0), np.inf
-    for low, keep in product(_GELU_LOW, _KEEP):
+    best, least = (GELU_LOW[0], 1.0), np.inf
+    for low, keep in product(GELU_LOW, _KEEP):
         fit = GeluFit.covering(max(low, float(seen.min()) - 0.2), float(seen.max()) * keep)
         error = float(np.square(fit(sample) - exact) @ weights)
         if error < least:
@@ -176,7 +177,7 @@ def grouped_channels(reach: np.ndarray, importance: np.ndarray, most: int) -> li
     """Hidden channels in groups of similar reach, smallest first.
 
     The borders are those with the least expected noise: the step of a group
-    follows its furthest channel. Groups are whole lines of activation memory.
+    follows its furthest channel. Groups are whole lines of the workspace.
 
     Parameters
     ----------
@@ -192,7 +193,7 @@ def grouped_channels(reach: np.ndarray, importance: np.ndarray, most: int) -> li
     weights = np.concatenate([[0.0], np.cumsum(importance[order])])
 
     def noise(start: int, stop: int) -> float:
-        step = max(float(reach[order[stop - 1]]), 0.0) - _GELU_LOW[2]
+        step = max(float(reach[order[stop - 1]]), 0.0) - GELU_LOW[2]
         return float(weights[stop] - weights[start]) * step**2
 
     best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}

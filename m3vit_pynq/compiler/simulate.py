@@ -5,7 +5,8 @@
 The same integers as `m3vit_pynq.reference` for everything but attention,
 computed in floating point that is exact (products below 2**53), because many
 frames have to pass through every layer while its successors are being
-quantised. Attention is that of the integers, with a softmax in float32.
+quantised. Attention has the integers' scores and probabilities, with powers of
+two in float32 instead of a table.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from m3vit_pynq.compiler.layers import Attention, Linear, Norm
 
 _FLOAT32_COLUMNS = 1024  # 2**24 / (128 * 128): sums up to here are exact in float32
 _ROWS = 2048  # taken at a time, so that intermediates stay in the cache
-_LOG2_UNIT = np.float32(np.log(2) / 256)
+#: Largest probability with one pass and with two.
+_PROBABILITY = {1: np.float32(255), 2: np.float32(4080)}
 
 
 def accumulate(layer: Linear, inputs: np.ndarray) -> np.ndarray:
@@ -79,10 +81,29 @@ def normalise(residual: np.ndarray, eps: float) -> np.ndarray:
     return centred * (1 / np.sqrt(variance + eps)).astype(np.float32)
 
 
+def reciprocal_roots(variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``inv`` and ``k`` of LAYERNORM for each V, float64 integers below 2**53.
+
+    Larger ones lose their lowest bits, which the root does not see.
+    """
+    bits = np.frexp(variance)[1]
+    k = np.floor((64 - bits) / 2)
+    root = np.floor(np.sqrt(np.floor(np.ldexp(variance, (2 * k - 28).astype(np.int64)))))
+    return np.minimum(np.floor(2.0**34 / root), 2.0**17 - 1), k
+
+
 def norm8(norm: Norm, residual: np.ndarray) -> np.ndarray:
     """LAYERNORM of integer residual rows: float32 integers."""
     n = residual.shape[-1]
-    z = np.rint(normalise(residual, norm.eps / n**2).astype(np.float64) * 16384)
+    x = residual.astype(np.float64)
+    total = x.sum(axis=-1, keepdims=True)
+    squares = np.square(x).sum(axis=-1, keepdims=True)
+    inv, k = reciprocal_roots(n * squares - total * total + norm.eps)
+    x *= n
+    x -= total
+    x *= inv * np.exp2(k - 34)
+    x += 0.5
+    z = np.floor(x, out=x)
     z *= norm.gamma
     z += norm.beta
     z *= 2.0**-norm.shift
@@ -111,18 +132,29 @@ def merge_heads(mixed: np.ndarray) -> np.ndarray:
     return mixed.transpose(0, 2, 1, 3).reshape(frames, tokens, heads * width)
 
 
+def _probabilities(scores: np.ndarray, largest: np.float32) -> np.ndarray:
+    """0 to ``largest`` relative to each row's greatest score, overwriting its argument."""
+    scores -= scores.max(axis=-1, keepdims=True)
+    scores *= np.float32(1 / 256)
+    np.exp2(scores, out=scores)
+    scores *= largest
+    scores += np.float32(0.5)
+    return np.floor(scores, out=scores)
+
+
 def attention8(layer: Attention, qkv: np.ndarray, heads: int, stride: int = 1) -> np.ndarray:
     """ATTENTION of int8-range rows [frames, tokens, 3 D]: float32 integers [.., D].
 
     With a ``stride`` only every so many queries are computed.
     """
     score_factor = np.float32(np.ldexp(float(layer.score_scale[0]), -layer.score_scale[1]))
-    output_factor = np.float32(np.ldexp(65536.0 * layer.output_scale[0], -layer.output_scale[1]))
+    output_factor = np.float32(np.ldexp(float(layer.output_scale[0]), -layer.output_scale[1]))
     mixed = []
     for query, key, value in zip(*split_heads(qkv, heads), strict=True):
-        scores = np.rint((query[:, ::stride] @ key.swapaxes(-1, -2)) * score_factor)
-        np.clip(scores, -32768, 32767, out=scores)
-        scores *= _LOG2_UNIT
-        mean = softmax(scores) @ value
-        mixed.append(np.clip(np.floor(mean * output_factor + np.float32(0.5)), -128, 127))
+        scores = (query[:, ::stride] @ key.swapaxes(-1, -2)) * score_factor
+        scores += np.float32(0.5)
+        np.clip(np.floor(scores, out=scores), -32768, 32767, out=scores)
+        weights = _probabilities(scores, _PROBABILITY[layer.passes])
+        mean = (weights @ value) * (output_factor / weights.sum(axis=-1, keepdims=True))
+        mixed.append(np.clip(np.floor(mean + np.float32(0.5)), -128, 127))
     return merge_heads(np.stack(mixed))

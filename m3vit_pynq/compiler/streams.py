@@ -60,6 +60,8 @@ class Context:
         Real value of one unit of the residual stream.
     split_experts : bool
         Cut experts into two parts with a GELU table each.
+    passes : int
+        1 for 8-bit probabilities in attention, 2 for 12-bit ones.
     grids : dict
         Meaning of the integers of every layer so far, by the layer's name.
     channels : dict
@@ -71,6 +73,7 @@ class Context:
     checkpoint: Checkpoint
     residual_scale: float
     split_experts: bool = False
+    passes: int = 1
     grids: dict[str, Grid] = field(default_factory=dict)
     channels: dict[str, np.ndarray] = field(default_factory=dict)
 

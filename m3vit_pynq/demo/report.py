@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from m3vit_pynq.bench.cycles import BoardCycles
+from m3vit_pynq.bench.cycles import NOT_COUNTED, BoardCycles
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class DemoReport:
     switches: tuple[Switch, ...]
     registers_per_frame: float
     registers_per_switch_frame: float
+    tasks: tuple[str, ...]
     boards: Mapping[str, BoardCycles]
     warning: str
     versions: Mapping[str, str]
@@ -95,10 +96,11 @@ class DemoReport:
             "registers_per_switch_frame": self.registers_per_switch_frame,
             "first_frame_after_switch_ratio": self.first_frame_after_switch_ratio,
             "cycles_per_frame": {
-                name: {task: frame.total for task, frame in found.tasks.items()}
+                name: {task: found.cycles(task) for task in self.tasks}
                 for name, found in self.boards.items()
                 if not found.problem
             },
+            "cycles": None if any(b.tasks for b in self.boards.values()) else NOT_COUNTED,
             "does_not_fit": {n: found.problem for n, found in self.boards.items() if found.problem},
             "package": self.package,
             "source": self.source,
@@ -134,7 +136,7 @@ class DemoReport:
         delay = max(s.delay_frames for s in self.switches)
         return [
             f"{'task switches':<28}{len(self.switches)}",
-            f"  {'cycles, first / steady':<26}{'not counted' if ratio is None else f'{ratio:.4f}'}",
+            f"  {'cycles, first / steady':<26}{NOT_COUNTED if ratio is None else f'{ratio:.4f}'}",
             f"  {'registers, first frame':<26}{self.registers_per_switch_frame:g}",
             f"  {'frames already in flight':<26}{delay}",
         ]
@@ -146,7 +148,7 @@ class DemoReport:
                 lines.append(f"  {found.board.title:<16}does not fit: {found.problem}")
                 continue
             if not found.tasks:
-                lines.append(f"  {found.board.title:<16}fits; cycles are not counted yet")
+                lines.append(f"  {found.board.title:<16}fits; cycles are {NOT_COUNTED}")
                 continue
             parts = [
                 f"{task} {frame.total / 1e6:.2f} M ({found.milliseconds(task):.1f} ms)"

@@ -53,7 +53,7 @@ class DemoSettings:
     video_fps : float
         Frames per second of the video.
     boards : bool
-        Whether to count cycles on every board; only done on the emulated one.
+        Whether to say which boards the package fits; only done on the emulated one.
     """
 
     frames: int = 48
@@ -114,7 +114,7 @@ def run_demo(
     run.stream(progress)
     run.video.verify()
     sheet = run.write_sheet()
-    # Counting compiles the accelerator, which is not a board's work.
+    # A count of cycles is not a board's work.
     count = settings.boards and overlay.emulated
     boards = count_on_boards(overlay.package, run.kept[0]) if count else {}
     return run.report(sheet, boards)
@@ -239,6 +239,7 @@ class _Run:
             switches=self.switches(),
             registers_per_frame=statistics.registers_per_frame,
             registers_per_switch_frame=statistics.registers_per_switch_frame,
+            tasks=self.package.task_names,
             boards=boards,
             warning=self.warning,
             versions=versions(),

@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Compiling the accelerator for this computer.
+"""Compiling the accelerator's own sources for this computer: the ``hls`` engine.
 
 `build` compiles ``hls_src`` for one board's configuration and keeps the result
 in a cache. Only the standard library is needed, so that an installation can do
@@ -26,9 +26,15 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 #: Where an installation puts the library that it built.
 PREBUILT = _PACKAGE / "emulator" / "prebuilt"
 _COMPILERS = ("g++", "c++", "clang++")
-_FLAGS = ("-std=c++14", "-O3", "-fPIC", "-shared")
+_FLAGS = ("-std=c++14", "-fPIC", "-shared", "-Wno-unknown-pragmas")
+#: For speed, with plain products in place of the packed ones of the hardware.
+_FAST = ("-O3", "-DM3VIT_PLAIN_DOT")
 _NATIVE = {"x86_64": ("-march=native",), "aarch64": ("-mcpu=native",)}
-_SANITIZE = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+#: As the hardware computes, and every narrow integer checked to fit its width.
+_SANITIZE = (
+    "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+    "-DM3VIT_CHECK_WIDTHS",
+)  # fmt: skip
 _BUILD_TIMEOUT = 600.0
 
 
@@ -127,9 +133,7 @@ def _run(command: Sequence[str]) -> str:
 
 
 def _flags(sanitize: bool, native: bool) -> list[str]:
-    flags = list(_FLAGS)
-    if sanitize:
-        flags += _SANITIZE
+    flags = [*_FLAGS, *(_SANITIZE if sanitize else _FAST)]
     if native:
         flags += _NATIVE.get(platform.machine(), ())
     return flags
@@ -141,11 +145,11 @@ def compile_library(
     """Compile for `board` to the file `target`, which appears only when complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as scratch:
-        header = Path(scratch) / "board.h"
+        header = Path(scratch) / "board_file.h"
         header.write_text(board_header(board), encoding="utf-8")
         library = Path(scratch) / target.name
         _run([
-            compiler, *_flags(sanitize, native), f'-DM3VIT_BOARD_HEADER="{header}"',
+            compiler, *_flags(sanitize, native), "-DM3VIT_BOARD_FILE", f"-I{scratch}",
             str(source_directory() / "host" / "m3vit_host.cpp"), "-o", str(library),
         ])  # fmt: skip
         library.replace(target)

@@ -126,8 +126,8 @@ def open_subject(backend: str, package: str | None, checkpoint: Path | None) -> 
         return Subject(resolve(name).stem, loaded.config, loaded)
     if checkpoint is None:
         raise EvaluationError(
-            "a package holds integers, from which the float weights cannot be had back: give the "
-            "checkpoint it was made from with --checkpoint FILE.npz"
+            "a package holds integers: give the checkpoint it was made from, or what m3vit-pynq "
+            "export recovers of it, with --checkpoint FILE.npz"
         )
     config, arrays = load_checkpoint(checkpoint)
     loaded = Package.load(package) if package is not None else None

@@ -83,7 +83,8 @@ class Figures:
         is from a captured frame to its picture being handed to the browser, or,
         with an acknowledged view, being on the screen.
     modelled : float or None
-        Seconds that the cycles of the last frame take at the board's clock.
+        Seconds that the cycles of the last frame take at the board's clock; None
+        where cycles are not counted.
     switch : Switch or None
         The last change of task.
     """
@@ -112,11 +113,10 @@ class Figures:
         measured, modelled = self.device.value, self.modelled
         if not emulated:  # the accelerator's own counter
             return f"device {_ms(modelled or measured)}" if modelled or measured else ""
-        text = f"device {_ms(measured)} emulated" if measured else ""
-        if modelled:
-            text += f"{' (' if text else 'device '}{_ms(modelled)} modelled for {board}"
-            text += ")" if measured else ""
-        return text
+        if modelled is None:
+            return f"device {_ms(measured)} emulated (cycles are not counted)" if measured else ""
+        text = f"{_ms(modelled)} modelled for {board}"
+        return f"device {_ms(measured)} emulated ({text})" if measured else f"device {text}"
 
 
 def _ms(seconds: float) -> str:

@@ -5,17 +5,23 @@
 * `display` : an array or a figure in a notebook; `theme` : how they look
 * `table` : tables that a notebook renders
 * `registers` : the register file, and every access of a frame
-* `program` : the instructions in words, and the program as a map
+* `program`, `opcodes` : the instructions in words, and the program as a map
+* `bank` : sections of device memory, and what instructions touch of the workspace
+* `work` : products and bytes by kind of layer
+* `pathways` : which experts the tokens took, and how two tasks differ
 * `timeline` : a frame cycle by cycle: engine, weights, waiting
 * `pingpong` : the weight memories chunk by chunk, down to single experts
-* `pathways` : which experts the tokens took, and how two tasks differ
 * `costs` : cycles and bytes by kind of layer, stages of a frame, boards
+
+`timeline`, `pingpong` and the cycles of `costs` draw records of cycles. Nothing
+counts cycles at present; they will come from traces of the HLS sources.
 
 Each drawing function has a function beside it that computes what is drawn, so
 the numbers are to be had without the picture. Figures are Matplotlib's; a
 `m3vit_pynq.pictures` without Matplotlib has the numbers and tables only.
 """
 
+from m3vit_pynq.pictures.bank import Touch, bank_table, touches, workspace_picture
 from m3vit_pynq.pictures.costs import (
     board_table,
     cost_bars,
@@ -25,6 +31,7 @@ from m3vit_pynq.pictures.costs import (
     stage_lanes,
 )
 from m3vit_pynq.pictures.display import show
+from m3vit_pynq.pictures.opcodes import describe
 from m3vit_pynq.pictures.pathways import (
     Comparison,
     compare,
@@ -36,7 +43,6 @@ from m3vit_pynq.pictures.pathways import (
 )
 from m3vit_pynq.pictures.pingpong import Wait, pingpong_timeline, waits
 from m3vit_pynq.pictures.program import (
-    describe,
     part_with_experts,
     program_map,
     program_rows,
@@ -51,13 +57,16 @@ from m3vit_pynq.pictures.registers import (
 )
 from m3vit_pynq.pictures.table import Table
 from m3vit_pynq.pictures.timeline import Span, frame_timeline, hidden_share, spans
+from m3vit_pynq.pictures.work import work_bars, work_by_kind, work_by_layer, work_table
 
 __all__ = [
     "Access",
     "Comparison",
     "Span",
     "Table",
+    "Touch",
     "Wait",
+    "bank_table",
     "board_table",
     "compare",
     "comparison_picture",
@@ -83,6 +92,12 @@ __all__ = [
     "spans",
     "stage_bars",
     "stage_lanes",
+    "touches",
     "traffic_table",
     "waits",
+    "work_bars",
+    "work_by_kind",
+    "work_by_layer",
+    "work_table",
+    "workspace_picture",
 ]

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m3vit_pynq.abi.isa import Opcode
-from m3vit_pynq.bench.cycles import BoardCycles, FrameCycles
+from m3vit_pynq.analysis.workload import EXPERTS
+from m3vit_pynq.bench.cycles import NOT_COUNTED, BoardCycles, FrameCycles
 from m3vit_pynq.package import Package
 from m3vit_pynq.pictures import theme
+from m3vit_pynq.pictures.bars import beside, head, stacked
 from m3vit_pynq.pictures.table import Table
 from m3vit_pynq.pictures.timeline import Span, spans
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: Stages of a stream in the order of the way of a frame: words and colour.
@@ -27,6 +28,10 @@ _HOST = {
     "postprocess": ("copy", theme.YELLOW),
     "consumer": ("draw", theme.PURPLE),
 }
+
+
+#: Parts of a block's layer names, and their kinds.
+_PARTS = {".attn": "attention", ".mlp.": "dense feed-forward"}
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,29 @@ class Cost:
 
 
 def kind_of(layer: str, opcode: Opcode) -> str:
-    """The kind of layer an instruction works for."""
+    """The kind of layer an instruction works for.
+
+    Raises
+    ------
+    ValueError
+        If a block has a layer of a name that is of no kind.
+    """
+    if opcode == Opcode.END:
+        return "end"
     if opcode in (Opcode.LOAD_PATCHES, Opcode.LOAD_RESIDUAL) or layer.startswith("patch_embed"):
         return "patch embedding"
     if not layer.startswith("blocks."):
-        return "end" if opcode == Opcode.END else "task head"
+        return "task head"
     if opcode == Opcode.LAYERNORM:
         return "layer norm"
-    if opcode == Opcode.EXPERTS:
+    if opcode in EXPERTS:
         return "experts"
     if opcode == Opcode.GATE or ".gate." in layer:
         return "router"
-    return "attention" if ".attn" in layer else "dense feed-forward"
+    for part, kind in _PARTS.items():
+        if part in layer:
+            return kind
+    raise ValueError(f"{layer}: {opcode.name} is of no kind that is known")
 
 
 def costs_by_kind(package: Package, task: str, frame: FrameCycles) -> dict[str, Cost]:
@@ -113,44 +129,18 @@ def cost_bars(package: Package, task: str, frame: FrameCycles) -> Figure:
         "other work": (theme.GREY, list(rest.values())),
         "waits for weights": (theme.VERMILION, [cost.stall for cost in costs.values()]),
     }
-    _stacked(left, kinds, parts)
+    stacked(left, kinds, parts)
     for y, cost in enumerate(costs.values()):
-        _beside(left, cost.cycles, y, f"{cost.cycles / total:.1%}")
-    left.set_title(f"cycles, {total:,} in all", loc="left", color=theme.INK, fontsize=9, pad=22)
-    theme.key(
-        left, {text: colour for text, (colour, _) in parts.items()}, loc="lower left",
-        bbox_to_anchor=(-0.02, 0.98), borderaxespad=0.0,
-    )  # fmt: skip
+        beside(left, cost.cycles, y, f"{cost.cycles / total:.1%}")
+    head(left, f"cycles, {total:,} in all", parts)
     moved = sum(cost.bytes for cost in costs.values())
     megabytes = [cost.bytes / 1e6 for cost in costs.values()]
-    _stacked(right, kinds, {"bytes": (theme.ORANGE, megabytes)})
+    only = {"bytes": (theme.ORANGE, megabytes)}
+    stacked(right, kinds, only)
     for y, value in enumerate(megabytes):
-        _beside(right, value, y, f"{value:.2f} MB")
-    right.set_title(f"{moved / 1e6:.2f} MB moved", loc="left", color=theme.INK, fontsize=9, pad=22)
+        beside(right, value, y, f"{value:.2f} MB")
+    head(right, f"{moved / 1e6:.2f} MB moved", only)
     return figure
-
-
-def _stacked(axes: Axes, names: list[str], parts: Mapping[str, tuple[str, list[float]]]) -> None:
-    """Horizontal bars, one for each name, from parts laid end to end."""
-    theme.dress(axes, "x")
-    starts = [0.0] * len(names)
-    for colour, values in parts.values():
-        axes.barh(range(len(names)), values, 0.72, starts, color=colour, linewidth=0)
-        starts = [start + value for start, value in zip(starts, values, strict=True)]
-    axes.set_yticks(range(len(names)))
-    axes.set_yticklabels(names, color=theme.INK)
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(0, 1.16 * max(starts))
-    axes.ticklabel_format(axis="x", style="plain")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
-
-
-def _beside(axes: Axes, end: float, y: int, text: str) -> None:
-    axes.annotate(
-        text, (end, y), (4, 0), textcoords="offset points", va="center", color=theme.INK,
-        fontsize=8,
-    )  # fmt: skip
 
 
 def stage_lanes(stages_ms: Mapping[str, float]) -> tuple[dict[str, float], float]:
@@ -208,8 +198,8 @@ def stage_bars(stages_ms: Mapping[str, float], device: str = "accelerator") -> F
         axes.barh(0, value, 0.7, start, color=colours[name], linewidth=0)
         start += value
     axes.barh(1, busy, 0.7, 0.0, color=theme.SKY, linewidth=0)
-    _beside(axes, busy, 1, f"{busy:.1f} ms")
-    _beside(axes, start, 0, f"{start:.1f} ms a frame")
+    beside(axes, busy, 1, f"{busy:.1f} ms")
+    beside(axes, start, 0, f"{start:.1f} ms a frame")
     axes.set_yticks([0, 1])
     axes.set_yticklabels(["processor", device], color=theme.INK)
     axes.tick_params(axis="y", length=0)
@@ -223,16 +213,22 @@ def stage_bars(stages_ms: Mapping[str, float], device: str = "accelerator") -> F
 
 
 def board_table(boards: Mapping[str, BoardCycles]) -> Table:
-    """Modelled figures of boards, or why a package does not fit one."""
+    """Whether a package fits boards, with figures of a frame where cycles are counted."""
+    counted = any(found.tasks for found in boards.values())
     rows = []
     for found in boards.values():
-        title, clock = found.board.title, f"{found.board.clock_mhz:g} MHz"
-        if found.problem:
-            rows.append((title, clock, "", "does not fit: " + found.problem, "", "", ""))
+        board = (found.board.title, f"{found.board.clock_mhz:g} MHz")
+        said = f"does not fit: {found.problem}" if found.problem else f"fits; {NOT_COUNTED}"
+        if not counted:
+            rows.append((*board, said))
+        elif not found.tasks:
+            rows.append((*board, "", said, "", "", ""))
         for task, frame in found.tasks.items():
             rows.append(
-                (title, clock, task, f"{frame.total:,}", f"{found.milliseconds(task):.2f} ms",
+                (*board, task, f"{frame.total:,}", f"{found.milliseconds(task):.2f} ms",
                  f"{frame.utilisation:.0%}", f"{frame.bytes / 1e6:.2f} MB")
             )  # fmt: skip
+    if not counted:
+        return Table.of(("board", "clock aimed at", "cycles"), rows)
     header = ("board", "clock", "task", "cycles", "modelled", "engine busy", "moved")
     return Table.of(header, rows)

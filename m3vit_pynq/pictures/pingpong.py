@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from m3vit_pynq.abi.isa import Opcode
+from m3vit_pynq.abi.isa import OPERANDS, Opcode
+from m3vit_pynq.analysis.workload import EXPERTS
 from m3vit_pynq.bench.cycles import FrameCycles
 from m3vit_pynq.emulator.cycle_records import Passage
 from m3vit_pynq.package import Package
@@ -29,6 +30,8 @@ _LANES = (
     ("DRAM → ping", True, 0), ("DRAM → pong", True, 1),
     ("engine on ping", False, 0), ("engine on pong", False, 1),
 )  # fmt: skip
+#: Opcodes whose weights pass through the ping-pong.
+_WITH_WEIGHTS = tuple(opcode for opcode in Opcode if "weights" in OPERANDS[opcode])
 _LOADS, _WORKS, _WAITS = theme.ORANGE, theme.SKY, theme.VERMILION
 _SECOND = 0.4  # how far the colour of an expert's second layer is towards the card
 #: Chunks of the enlarged part: so many that the parts of a block can be told apart.
@@ -133,8 +136,8 @@ def pingpong_timeline(
 def _layer_that_waits(timeline: Sequence[Span]) -> str:
     """The layer with experts that stalls most; without experts, of all layers with weights."""
     stalls: dict[str, int] = {}
-    experts = any(span.opcode == Opcode.EXPERTS for span in timeline)
-    kinds = (Opcode.EXPERTS,) if experts else (Opcode.LINEAR, Opcode.CONV3X3)
+    experts = any(span.opcode in EXPERTS for span in timeline)
+    kinds = EXPERTS if experts else _WITH_WEIGHTS
     for span in timeline:
         if span.opcode in kinds:
             stalls[span.layer] = stalls.get(span.layer, 0) + span.stall

@@ -7,30 +7,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from m3vit_pynq.abi.isa import Activation, Instruction, Opcode, Store
-from m3vit_pynq.analysis.workload import workload_of
+from m3vit_pynq.abi.isa import Instruction
+from m3vit_pynq.analysis.workload import EXPERTS, workload_of
 from m3vit_pynq.package import Package
 from m3vit_pynq.pictures import theme
+from m3vit_pynq.pictures.opcodes import LOOKS, describe
 from m3vit_pynq.pictures.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-#: Colour of every opcode in a map of the program.
-COLOURS: dict[Opcode, str] = {
-    Opcode.LOAD_RESIDUAL: theme.GREY,
-    Opcode.LOAD_PATCHES: theme.GREY,
-    Opcode.LAYERNORM: "#4a525c",
-    Opcode.LINEAR: theme.SKY,
-    Opcode.ATTENTION: theme.YELLOW,
-    Opcode.GATE: theme.PURPLE,
-    Opcode.EXPERTS: theme.ORANGE,
-    Opcode.CONV3X3: theme.GREEN,
-    Opcode.UPSAMPLE2X: "#4a525c",
-    Opcode.OUTPUT_CLASSES: theme.GREY,
-    Opcode.OUTPUT_DEPTH: theme.GREY,
-    Opcode.END: theme.LINE,
-}
 
 
 @dataclass(frozen=True)
@@ -99,52 +84,6 @@ def _block(layer: str) -> str:
     return f"block {parts[1]}" if parts[0] == "blocks" and len(parts) > 1 else ""
 
 
-def describe(instruction: Instruction) -> str:
-    """What an instruction does, in words."""
-    i = instruction
-    if i.opcode in (Opcode.LINEAR, Opcode.CONV3X3):
-        return _describe_matrix(i)
-    grid = f"{i.height} x {i.width}"
-    words = {
-        Opcode.END: "stop and raise the interrupt",
-        Opcode.LOAD_RESIDUAL: f"start {i.rows} tokens from the table of positions",
-        Opcode.LOAD_PATCHES: f"read the frame, {grid}, as patches of {i.patch} x {i.patch} pixels",
-        Opcode.LAYERNORM: f"normalise each of {i.rows} tokens",
-        Opcode.ATTENTION: f"every token looks at all {i.rows}: {i.heads} heads of {i.head_dim}",
-        Opcode.GATE: (
-            f"the router's top {i.top_k} of {i.experts} experts for "
-            + ("the whole image" if i.per_image else f"each of {i.rows} tokens")
-        ),
-        Opcode.EXPERTS: (
-            f"each token through its {i.top_k} experts, {i.cols_in} → {i.hidden} → {i.cols_out}, "
-            "added to the token"
-        ),
-        Opcode.UPSAMPLE2X: f"enlarge the map twofold, from {grid}",
-        Opcode.OUTPUT_CLASSES: f"the largest of {i.cols_in} classes{_enlarged(i)}",
-        Opcode.OUTPUT_DEPTH: f"logarithm to millimetres{_enlarged(i)}",
-    }
-    return words[i.opcode]
-
-
-def _enlarged(i: Instruction) -> str:
-    return f", map enlarged {i.factor}-fold" if i.factor > 1 else ""
-
-
-def _describe_matrix(i: Instruction) -> str:
-    rows = f"{i.rows} rows" if i.opcode == Opcode.LINEAR else f"map of {i.height} x {i.width}"
-    text = f"{rows}: {i.cols_in} → {i.cols_out} channels"
-    if i.opcode == Opcode.CONV3X3:
-        text += ", from 3 x 3 neighbours"
-    if i.activation:
-        text += f", then {Activation(i.activation).name}"
-    ends = {
-        Store.RESIDUAL: ", added to the token",
-        Store.SCORES: ": the router's scores",
-        Store.ACT16: ", kept in 16 bits",
-    }
-    return text + ends.get(Store(i.store), "")
-
-
 def program_table(package: Package, task: str, group: str | None = None) -> Table:
     """The instructions of a task in words.
 
@@ -173,7 +112,7 @@ def program_table(package: Package, task: str, group: str | None = None) -> Tabl
 def part_with_experts(package: Package, task: str) -> str:
     """The first part of the network that has experts; without any, the first of all."""
     rows = program_rows(package, task)
-    found = (row.group for row in rows if row.instruction.opcode == Opcode.EXPERTS)
+    found = (row.group for row in rows if row.instruction.opcode in EXPERTS)
     return next(found, rows[0].group)
 
 
@@ -216,29 +155,11 @@ def program_map(package: Package, task: str) -> Figure:
 def _cell(axes: object, x: int, y: int, row: Row) -> None:
     from matplotlib.patches import Rectangle
 
-    colour = COLOURS[row.instruction.opcode]
+    look = LOOKS[row.instruction.opcode]
+    colour, detail = look.colour, look.shape(row.instruction)
     axes.add_patch(Rectangle((x + 0.02, y - 0.44), 0.96, 0.88, facecolor=colour, edgecolor="none"))
-    detail = _short(row.instruction)
     text = row.instruction.opcode.name + (f"\n{detail}" if detail else "")
     axes.text(
         x + 0.5, y, text, ha="center", va="center", color=theme.ink_on(colour), fontsize=6.2,
         linespacing=1.15,
     )  # fmt: skip
-
-
-def _short(i: Instruction) -> str:
-    """The shape of an instruction in a few characters."""
-    shapes = {
-        Opcode.LOAD_RESIDUAL: f"{i.rows} x {i.cols_out}",
-        Opcode.LOAD_PATCHES: f"{i.height} x {i.width}",
-        Opcode.LAYERNORM: f"{i.rows} x {i.cols_in}",
-        Opcode.LINEAR: f"{i.cols_in} → {i.cols_out}",
-        Opcode.ATTENTION: f"{i.heads} heads of {i.head_dim}",
-        Opcode.GATE: f"top {i.top_k} of {i.experts}",
-        Opcode.EXPERTS: f"{i.cols_in} → {i.hidden} → {i.cols_out}",
-        Opcode.CONV3X3: f"{i.cols_in} → {i.cols_out}",
-        Opcode.UPSAMPLE2X: f"{i.height} x {i.width}",
-        Opcode.OUTPUT_CLASSES: f"{i.cols_in} classes",
-        Opcode.OUTPUT_DEPTH: "mm",
-    }
-    return shapes.get(i.opcode, "")

@@ -122,7 +122,7 @@ def frames_of(accesses: Sequence[Access]) -> list[list[Access]]:
     frames, current = [], []
     for access in accesses:
         current.append(access)
-        if access.kind == "read" and access.offset == reg.OFFSETS["error"]:
+        if access.kind == "read" and access.offset == reg.OFFSETS["run_error"]:
             frames.append(current)
             current = []
     return frames

@@ -7,14 +7,16 @@ import itertools
 import numpy as np
 import pytest
 from drawn_figures import nothing_is_cut_off, words
+from made_cycles import made_cycles
 
 from m3vit_pynq import pictures
 from m3vit_pynq.abi.boards import BOARDS
 from m3vit_pynq.abi.isa import Opcode
-from m3vit_pynq.bench.cycles import BoardCycles, FrameCycles, count_cycles
+from m3vit_pynq.analysis.workload import EXPERTS
+from m3vit_pynq.bench.cycles import BoardCycles, FrameCycles
 from m3vit_pynq.compiler.build import random_frames
 from m3vit_pynq.config import get_config
-from m3vit_pynq.emulator.hostlib import CycleRecord
+from m3vit_pynq.emulator.cycle_records import CycleRecord
 from m3vit_pynq.overlay import M3ViTOverlay
 from m3vit_pynq.pictures.program import program_rows
 from m3vit_pynq.pictures.timeline import Span
@@ -26,7 +28,7 @@ TASKS = CONFIG.task_names
 
 @pytest.fixture(scope="module")
 def cycles(package):
-    return count_cycles(BOARDS["zcu104"], package, FRAME)
+    return made_cycles(package)
 
 
 # Time line
@@ -110,7 +112,8 @@ def test_every_layer_is_of_some_kind(package):
         "blocks.0.attn.qkv": "attention", "blocks.0.attn": "attention",
         "blocks.0.attn.proj": "attention", "blocks.0.mlp.fc2": "dense feed-forward",
         "blocks.1.mlp.gate.1": "router", "blocks.1.gate": "router",
-        "blocks.1.experts": "experts", "depth.proj": "task head", "depth.norm.0": "task head",
+        "blocks.1.experts.up": "experts",
+        "blocks.1.experts.down": "experts", "depth.proj": "task head", "depth.norm.0": "task head",
         "depth.output": "task head", "end": "end",
     }  # fmt: skip
     assert {layer: kinds[layer] for layer in expected} == expected
@@ -122,7 +125,7 @@ def test_costs_add_up(package, cycles, task):
     costs = pictures.costs_by_kind(package, task, frame)
     assert sum(cost.cycles for cost in costs.values()) == frame.total
     assert sum(cost.bytes for cost in costs.values()) == sum(r.bytes for r in frame.records)
-    experts = [r for r in frame.records if r.opcode == Opcode.EXPERTS]
+    experts = [r for r in frame.records if r.opcode in EXPERTS]
     assert costs["experts"].cycles == sum(r.total for r in experts)
     assert costs["experts"].stall == sum(r.stall for r in experts)
     assert costs["experts"].compute == sum(r.compute for r in experts)
@@ -179,13 +182,32 @@ def test_the_table_of_boards():
     frame = FrameCycles(600_000, (record,))
     table = pictures.board_table(
         {"zcu104": BoardCycles(zcu104, {"depth": frame}),
-         "pynq-z2": BoardCycles(small, problem="act_lines = 9, it has 8")}
+         "kv260": BoardCycles(BOARDS["kv260"]),
+         "pynq-z2": BoardCycles(small, problem="half_lines = 9, it has 8")}
     )  # fmt: skip
     assert table.rows == (
-        ("ZCU104", "300 MHz", "depth", "600,000", "2.00 ms", "50%", "1.50 MB"),
-        (small.title, f"{small.clock_mhz:g} MHz", "", "does not fit: act_lines = 9, it has 8",
+        ("ZCU104", "250 MHz", "depth", "600,000", "2.40 ms", "50%", "1.50 MB"),
+        ("Kria KV260", "225 MHz", "", "fits; not counted", "", "", ""),
+        (small.title, f"{small.clock_mhz:g} MHz", "", "does not fit: half_lines = 9, it has 8",
          "", "", ""),
     )  # fmt: skip
+
+
+def test_the_table_of_boards_where_nothing_is_counted():
+    zcu104, small = BOARDS["zcu104"], BOARDS["pynq-z2"]
+    table = pictures.board_table(
+        {"zcu104": BoardCycles(zcu104), "pynq-z2": BoardCycles(small, problem="tokens = 9")}
+    )
+    assert table.header == ("board", "clock aimed at", "cycles")
+    assert table.rows == (
+        ("ZCU104", "250 MHz", "fits; not counted"),
+        ("PYNQ-Z2", "100 MHz", "does not fit: tokens = 9"),
+    )
+
+
+def test_a_layer_of_no_known_kind_is_an_error():
+    with pytest.raises(ValueError, match=r"blocks\.1\.novelty: LINEAR"):
+        pictures.kind_of("blocks.1.novelty", Opcode.LINEAR)
 
 
 def test_pictures_of_cycles_fill_their_card(package, cycles):

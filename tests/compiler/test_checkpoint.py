@@ -9,6 +9,7 @@ import json
 import numpy as np
 import pytest
 
+from m3vit_pynq.abi.isa import Opcode
 from m3vit_pynq.compiler import load_checkpoint
 from m3vit_pynq.compiler.__main__ import choose, main
 from m3vit_pynq.compiler.build import random_frames
@@ -147,6 +148,16 @@ def test_command_line(write, images, tmp_path, capsys):
     assert package.metadata["quality"]["encoder_sqnr_db"] > 25
     assert report.read_text().startswith("task,layer,sqnr_db")
     assert "whole encoder" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_passes_of_attention(write, images, tmp_path, passes):
+    out = tmp_path / "x.m3vit"
+    options = ["--passes", "2"] if passes == 2 else []
+    common = ["--calibration", str(images), "--out", str(out), "--quiet", "--frames", "2"]
+    assert main([str(write()), *common, "--check", "0", *options]) == 0
+    attention = [i for i in Package.load(out).decoded.instructions if i.opcode == Opcode.ATTENTION]
+    assert {i.passes for i in attention} == {passes}
 
 
 def test_command_line_errors(write, images, tmp_path, capsys):

@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 from compiled_model import compiled
 
+from m3vit_pynq.abi.footprint import conv_cols, footprint
 from m3vit_pynq.abi.isa import Opcode, lines
+from m3vit_pynq.compiler.build import package_model
+from m3vit_pynq.compiler.made_up import made_up_model
+from m3vit_pynq.config import get_config
 from m3vit_pynq.reference.image import WeightImage
 
 
@@ -29,18 +33,22 @@ def layers_by_name(model):
 def gaps_removed(stored, layer, instruction):
     """Columns of a stored layer without the padding inside a row."""
     segments = 9 if instruction.opcode == Opcode.CONV3X3 else 1
-    if instruction.cols_in > layer.columns:
+    if instruction.opcode == Opcode.LINEAR and instruction.cols_in > layer.columns:
         segments = 2  # the taps of micro's heads
     width = layer.columns // segments
     padded = stored.reshape(len(stored), segments, -1)
+    assert padded.shape[2] == 64 * lines(width)
     assert not padded[:, :, width:].any(), "padding is zero"
     return padded[:, :, :width].reshape(len(stored), -1)
 
 
-def test_linear_layers_norms_and_tables(micro):
-    package, known = micro.package, layers_by_name(micro.model)
-    image = WeightImage(package.weights)
-    checked = set()
+def image_of(package):
+    return WeightImage(package.weights, package.layout.weights_line)
+
+
+def check_layers(model, package):
+    """Every LINEAR, CONV3X3 and LAYERNORM that a program names, against the model."""
+    known, image, checked = layers_by_name(model), image_of(package), set()
     for name, i in zip(package.metadata["layers"], package.decoded.instructions, strict=True):
         layer = known.get(name)
         if i.opcode == Opcode.LAYERNORM:
@@ -48,12 +56,15 @@ def test_linear_layers_norms_and_tables(micro):
             assert np.array_equal(gamma, layer.gamma)
             assert np.array_equal(beta, layer.beta)
         elif i.opcode in (Opcode.LINEAR, Opcode.CONV3X3):
-            columns = i.cols_in if i.opcode == Opcode.LINEAR else 9 * 64 * lines(i.cols_in)
+            columns = i.cols_in if i.opcode == Opcode.LINEAR else conv_cols(i.cols_in)
             stored = image.rows(i.weights, i.cols_out, columns)
-            assert np.array_equal(gaps_removed(stored.weights, layer, i), layer.weights)
-            assert np.array_equal(stored.bias, layer.bias)
-            assert np.array_equal(stored.mult, layer.mult)
-            assert np.array_equal(stored.shift, layer.shift)
+            mine = planes_removed(i.cols_out, layer.outputs)
+            assert np.array_equal(gaps_removed(stored.weights[mine], layer, i), layer.weights)
+            for field in ("bias", "mult", "shift"):
+                assert np.array_equal(getattr(stored, field)[mine], getattr(layer, field))
+            added = np.setdiff1d(np.arange(i.cols_out), mine)
+            for array in (stored.weights, stored.bias, stored.mult, stored.shift):
+                assert not array[added].any(), "outputs that fill a plane are zero"
             if layer.table is not None:
                 assert np.array_equal(image.gelu(i.table), layer.table)
         else:
@@ -62,38 +73,76 @@ def test_linear_layers_norms_and_tables(micro):
     assert checked == set(known)
 
 
+def planes_removed(stored, outputs):
+    """Stored outputs that belong to the layer; qkv's three parts begin with a plane each."""
+    if stored == outputs:
+        return np.arange(outputs)
+    return np.arange(stored).reshape(3, -1)[:, : outputs // 3].reshape(-1)
+
+
+def test_linear_layers_norms_and_tables(micro):
+    check_layers(micro.model, micro.package)
+
+
+def test_queries_keys_and_values_begin_with_a_plane():
+    config = get_config("micro", embed_dim=96, heads=3)
+    model = made_up_model(config)
+    package = package_model(model)
+    check_layers(model, package)
+    qkv = [i for i in package.decoded.instructions if i.opcode == Opcode.LINEAR and i.planar]
+    assert {i.cols_out for i in qkv} == {3 * 128}
+    attention = [i for i in package.decoded.instructions if i.opcode == Opcode.ATTENTION]
+    assert {(i.k_offset, i.v_offset) for i in attention} == {(2, 4)}
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 def test_experts(micro, parts):
     compiled_model = compiled(micro.config, split_experts=True) if parts == 2 else micro
     package = compiled_model.package
-    image = WeightImage(package.weights)
+    image = image_of(package)
     blocks = {block.name: block for block in compiled_model.model.blocks}
     seen = 0
     for name, i in zip(package.metadata["layers"], package.decoded.instructions, strict=True):
-        if i.opcode != Opcode.EXPERTS:
+        if i.opcode not in (Opcode.EXPERTS_UP, Opcode.EXPERTS_DOWN):
             continue
-        block, _, part = name.partition(".experts")
+        block, _, rest = name.partition(".experts")
+        part = int(rest.split(".")[1]) if parts == 2 else 0
+        up = i.opcode == Opcode.EXPERTS_UP
+        assert rest.endswith(".up" if up else ".down")
         for e, expert in enumerate(blocks[block].ffn.experts):
-            first_layer = expert.first[int(part[1:] or 0)]
-            second_layer = expert.second[int(part[1:] or 0)]
-            start = i.weights + e * i.expert_beats
-            first = image.rows(start, i.hidden, i.cols_in)
-            # Each row is a parameter beat and K in 16-byte beats, four rows side by side.
-            start += -(-i.hidden // 4) * (1 + 4 * lines(i.cols_in))
-            second = image.rows(start, i.cols_out, i.hidden)
-            assert np.array_equal(first.weights, first_layer.weights)
-            assert np.array_equal(second.weights, second_layer.weights)
-            assert np.array_equal(second.bias, second_layer.bias)
-            assert np.array_equal(image.gelu(i.table + 16 * e), first_layer.table)
-            assert second.shift.min() >= 9
+            layer = (expert.first if up else expert.second)[part]
+            stored = image.rows(i.weights + e * i.expert_lines, i.cols_out, i.cols_in)
+            assert np.array_equal(stored.weights[:, : layer.columns], layer.weights)
+            assert not stored.weights[:, layer.columns :].any()
+            assert np.array_equal(stored.bias, layer.bias)
+            assert np.array_equal(stored.mult, layer.mult)
+            if up:
+                assert np.array_equal(image.gelu(i.table + 4 * e), layer.table)
+            else:
+                assert stored.shift.min() >= 9
             seen += 1
-    assert seen == 2 * 2 * parts * micro.config.experts  # blocks, tasks, parts
+    assert seen == 2 * 2 * 2 * parts * micro.config.experts  # blocks, tasks, up and down, parts
 
 
 def test_position_embedding(micro):
     i = micro.package.decoded.instructions[0]
-    stored = WeightImage(micro.package.weights).table(i.table, i.rows * i.cols_out, "<i2")
+    stored = image_of(micro.package).table(i.table, i.rows * 32 * lines(2 * i.cols_out), "<i2")
+    stored = stored.reshape(i.rows, -1)
+    assert not stored[:, i.cols_out :].any()
     scale = micro.model.scales["residual"]
     exact = micro.checkpoint["backbone.pos_embed"][0].copy()
     exact[0] += micro.checkpoint["backbone.cls_token"][0, 0]
-    assert np.abs(stored.reshape(exact.shape) * scale - exact).max() <= 0.5001 * scale
+    assert np.abs(stored[:, : i.cols_out] * scale - exact).max() <= 0.5001 * scale
+
+
+def test_nothing_in_an_image_overlaps(micro):
+    """Every line of part 0 belongs to one layer or table, or is the end of one."""
+    layout = micro.package.layout
+    owner = {}
+    for i in micro.package.decoded.instructions:
+        for part in footprint(i).weights:
+            for line in range(part.base, part.end):
+                assert owner.setdefault(line, part.base) == part.base
+    assert min(owner) == layout.weights_line
+    assert max(owner) == layout.weights_line + layout.part_lines - 1
+    assert len(owner) == layout.part_lines, "no line is unused"

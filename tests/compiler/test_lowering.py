@@ -1,28 +1,30 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Lowering: every variant, every address, every plan."""
+"""Lowering: every variant, every address, every board."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
+import plain_model
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from compiled_model import compiled
 
 from m3vit_pynq.abi import isa
-from m3vit_pynq.abi.boards import BOARDS, get_board
+from m3vit_pynq.abi.boards import BOARDS, LINE
+from m3vit_pynq.abi.errors import ErrorCode
+from m3vit_pynq.abi.footprint import footprint
 from m3vit_pynq.abi.isa import Opcode, Program
 from m3vit_pynq.compiler import disassemble, listing
-from m3vit_pynq.compiler.allocate import Tensor, allocate
 from m3vit_pynq.compiler.build import made_up_package, package_model, random_frames
-from m3vit_pynq.compiler.lower import Plan, draft, lower
+from m3vit_pynq.compiler.lower import draft, lower
+from m3vit_pynq.compiler.lower_task import Plan
 from m3vit_pynq.compiler.made_up import made_up_model
 from m3vit_pynq.config import HeadConfig, TaskConfig, get_config, variants
 from m3vit_pynq.errors import CapacityError
 from m3vit_pynq.reference.machine import Machine
+from m3vit_pynq.reference.refusals import first_refusal
 
 MICRO = get_config("micro")
 
@@ -32,63 +34,27 @@ def outputs(lowered, config, seed=3):
     frame = random_frames(config, 1, seed)[0]
     machine = Machine()
     rng = np.random.default_rng(seed)
-    machine.act[:] = rng.integers(-128, 128, machine.act.shape)  # nothing may rely on zeros
     machine.load(lowered.program.encode(), lowered.weights)
+    workspace = machine.bank[LINE * machine.layout.workspace_line :]
+    workspace[:] = rng.integers(0, 256, workspace.size)  # nothing may rely on zeros
     results = []
-    for task in range(len(config.tasks)):
-        results.append(machine.run(task, frame))
-        results.append(machine.residual[: config.tokens * config.embed_dim].copy())
+    for task, entry in enumerate(lowered.program.tasks):
+        first = lowered.program.instructions[entry.first]
+        assert first.opcode == Opcode.LOAD_RESIDUAL
+        taken = []
+
+        def observe(pc, i, machine, first=first, taken=taken):
+            if i.opcode == Opcode.LAYERNORM:
+                place = (first.dst, first.rows, first.dst_stride, first.cols_out)
+                taken.append(machine.read_residual(*place).copy())
+
+        machine.observer = observe
+        results += [machine.run(task, frame), taken[-1]]
     return results
 
 
 def same(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-# Allocation
-
-
-@st.composite
-def uses(draw):
-    """Instructions that touch random tensors."""
-    tensors = [
-        Tensor(f"t{i}", draw(st.integers(1, 9)), draw(st.integers(1, 4)))
-        for i in range(draw(st.integers(1, 8)))
-    ]
-    count = draw(st.integers(1, 12))
-    return [draw(st.lists(st.sampled_from(tensors), max_size=3)) for _ in range(count)]
-
-
-@settings(max_examples=60, deadline=None)
-@given(uses())
-def test_live_tensors_never_share_a_line(instructions):
-    first_line = allocate(instructions)
-    tensors = {id(t): t for tensors in instructions for t in tensors}
-    assert set(first_line) == set(tensors)
-    # Independent of lifetimes as the allocator computes them: replay, line by line.
-    owner: dict[int, int] = {}
-    last_use = {}
-    for index, touched in enumerate(instructions):
-        for tensor in touched:
-            last_use[id(tensor)] = index
-    started = set()
-    for index, touched in enumerate(instructions):
-        for tensor in touched:
-            lines = range(first_line[id(tensor)], first_line[id(tensor)] + tensor.lines)
-            for line in lines:
-                before = owner.get(line)
-                if id(tensor) in started:
-                    assert before == id(tensor), "somebody overwrote a live tensor"
-                else:
-                    assert before is None or last_use[before] < index, "a live tensor is lost"
-                owner[line] = id(tensor)
-            started.add(id(tensor))
-
-
-def test_a_chain_reuses_memory():
-    chain = [Tensor(f"t{i}", 10, 1) for i in range(6)]
-    first_line = allocate(list(itertools.pairwise(chain)))
-    assert max(first_line[id(t)] + t.lines for t in chain) == 20
 
 
 def test_sharing_lines_changes_no_result(monkeypatch):
@@ -109,7 +75,67 @@ def test_sharing_lines_changes_no_result(monkeypatch):
     assert same(outputs(shared, MICRO), outputs(separate, MICRO))
 
 
+# What programs compute
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"moe_blocks": ()},
+        {"per_image": True},
+        {"shared_hidden": 80},
+        {"top_k": 8},
+        {"router": "noisy", "expert_hidden": 128},
+        {"embed_dim": 96, "heads": 3},
+        {"embed_dim": 80, "heads": 5, "shared_hidden": 96},
+        {"moe_blocks": (0, 1, 2, 3)},
+        {"moe_blocks": (0, 2)},
+        {"head": HeadConfig(taps=(0, 2, 3), channels=(80, 70, 24), output_upsample=1)},
+        {"head": HeadConfig(taps=(2,), channels=(32, 24)), "moe_blocks": (2, 3)},
+    ],
+    ids=lambda changes: "-".join(changes) or "micro",
+)
+def test_a_program_computes_the_model(changes):
+    config = get_config("micro", **changes)
+    model = made_up_model(config)
+    frame = random_frames(config, 1, 3)[0]
+    results = outputs(lower(model), config)
+    for task in range(len(config.tasks)):
+        result, residual = plain_model.run(model, task, frame)
+        assert np.array_equal(results[2 * task], result)
+        assert np.array_equal(results[2 * task + 1], residual)
+
+
+@pytest.mark.parametrize("options", [{"split_experts": True}, {"passes": 2}])
+def test_a_quantised_model_is_lowered_with_its_options(options):
+    """Two parts of an expert are two pairs of instructions, added by one LAYERNORM."""
+    config = get_config("micro", top_k=8)
+    compiled_model = compiled(config, **options)
+    lowered = lower(compiled_model.model)
+    frame = random_frames(config, 1, 3)[0]
+    results = outputs(lowered, config)
+    for task in (0, 1):
+        result, residual = plain_model.run(compiled_model.model, task, frame)
+        assert np.array_equal(results[2 * task], result)
+        assert np.array_equal(results[2 * task + 1], residual)
+    downs = [i for i in lowered.program.instructions if i.opcode == Opcode.EXPERTS_DOWN]
+    parts = 2 if "split_experts" in options else 1
+    assert [i.first_slot for i in downs[:parts]] == [0, 8][:parts]
+    slots = [i.slots for i in lowered.program.instructions if i.opcode == Opcode.LAYERNORM]
+    assert max(slots) == 8 * parts
+    passes = {i.passes for i in lowered.program.instructions if i.opcode == Opcode.ATTENTION}
+    assert passes == {options.get("passes", 1)}
+
+
 # Programs
+
+
+def legal(candidate):
+    """Every task, on a board with any buffers."""
+    program = candidate.program
+    for task, entry in enumerate(program.tasks):
+        assert first_refusal(program, task) == (ErrorCode.OK, entry.first + entry.count - 1)
 
 
 @pytest.mark.parametrize("name", variants())
@@ -133,21 +159,67 @@ def test_every_variant_compiles(name):
         assert order[:3] == [Opcode.LOAD_RESIDUAL, Opcode.LOAD_PATCHES, Opcode.LINEAR]
         assert order[-1] == Opcode.END
         assert order.count(Opcode.ATTENTION) == 2
-        assert order.count(Opcode.EXPERTS) == order.count(Opcode.GATE) == 1
+        assert order.count(Opcode.EXPERTS_UP) == order.count(Opcode.EXPERTS_DOWN) == 1
+        assert order.count(Opcode.GATE) == 1
         # two norms a block, one a tap
         assert order.count(Opcode.LAYERNORM) == 2 * 2 + 2
 
 
-def test_full_tiny_program_fits_the_small_board():
-    package = made_up_package(get_config("tiny-cityscapes"))
-    package.check_fits(get_board("pynq-z2"))
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("name", ["small", "tiny", "tiny-published", "tiny-cityscapes"])
+def test_models_that_every_board_runs(drafts, name, board):
+    candidate = drafts(name)
+    assert candidate.overflow(BOARDS[board]) is None
+    for task, entry in enumerate(candidate.program.tasks):
+        code, pc = first_refusal(candidate.program, task, BOARDS[board])
+        assert (code, pc) == (ErrorCode.OK, entry.first + entry.count - 1)
 
 
-def test_disassembly_of_one_task_and_of_none():
+@pytest.mark.parametrize("board", BOARDS)
+def test_base_at_480x640(drafts, board):
+    candidate = drafts("base", image_size=(480, 640))
+    error = candidate.overflow(BOARDS[board])
+    if board != "pynq-z2":
+        assert error is None
+        return
+    assert (error.resource, error.needed, error.available) == ("tokens", 1201, 768)
+    assert "layer blocks.0.attn: needs tokens = 1201" in str(error)
+    code, pc = first_refusal(candidate.program, 0, BOARDS[board])
+    assert code == ErrorCode.CAPACITY
+    assert candidate.layers[pc] == "blocks.0.attn"
+
+
+@pytest.fixture(scope="module")
+def drafts():
+    """Programs without their images, made once."""
+    known = {}
+
+    def make(name, **changes):
+        if name not in known:
+            known[name] = draft(made_up_model(get_config(name, **changes)))
+            legal(known[name])
+        return known[name]
+
+    return make
+
+
+def test_disassembly_shows_what_footprints_say():
     package = made_up_package(MICRO)
     text = disassemble(package, "depth")
     assert "OUTPUT_DEPTH" in text
     assert "OUTPUT_CLASSES" not in text
+    layout, entry = package.layout, package.decoded.tasks[1]
+    for pc in range(entry.first, entry.first + entry.count):
+        shown = next(s for s in text.splitlines() if s.lstrip().startswith(f"{pc} "))
+        touched = footprint(package.decoded.instructions[pc])
+        regions = touched.reads + touched.writes + touched.updates
+        for region in regions:
+            place = region.section.value
+            if place == "workspace":
+                place += f"+{region.base - layout.workspace_line}:+{region.stride}"
+            assert place in shown
+        for part in touched.weights:
+            assert f"weights+{part.base - layout.weights_line}" in shown
     with pytest.raises(ValueError, match="segmentation, depth"):
         disassemble(package, "edges")
 
@@ -155,15 +227,12 @@ def test_disassembly_of_one_task_and_of_none():
 def test_encoder_weights_are_stored_once():
     one = dataclasses.replace(MICRO, tasks=MICRO.tasks[:1])
     both, single = lower(made_up_model(MICRO)), lower(made_up_model(one))
-    addresses = [
-        {
-            (name, i.weights)
-            for name, i in zip(both.layers, both.program.instructions, strict=True)
-            if name.startswith("blocks") and i.weights and ".gate." not in name
-        }
-        for _ in (0, 1)
-    ]
-    names = [name for name, _ in addresses[0]]
+    addresses = {
+        (name, i.weights)
+        for name, i in zip(both.layers, both.program.instructions, strict=True)
+        if name.startswith("blocks") and i.weights and ".gate." not in name
+    }
+    names = [name for name, _ in addresses]
     assert len(names) == len(set(names)), "one address a layer, whatever the task"
     second_task = both.weights.nbytes - single.weights.nbytes
     assert second_task < 0.25 * single.weights.nbytes
@@ -173,48 +242,63 @@ def test_weights_are_read_in_order_of_address():
     lowered = lower(made_up_model(MICRO))
     entry = lowered.program.tasks[0]
     body = lowered.program.instructions[: entry.count]
-    addresses = [i.weights for i in body if i.opcode in (Opcode.LINEAR, Opcode.EXPERTS)]
+    readers = (Opcode.LINEAR, Opcode.EXPERTS_UP, Opcode.EXPERTS_DOWN, Opcode.CONV3X3)
+    addresses = [i.weights for i in body if i.opcode in readers]
     assert addresses == sorted(addresses)
 
 
+def test_the_workspace_is_what_the_program_touches():
+    program = draft(made_up_model(MICRO)).program
+    ends = [
+        region.end
+        for i in program.instructions
+        for region in (lambda f: f.reads + f.writes + f.updates)(footprint(i))
+        if region.section.value == "workspace"
+    ]
+    assert max(ends) == program.layout.lines
+
+
+def test_blocks_behind_the_last_tap_are_left_out():
+    """Nothing reads them, and their experts would leave slots that nobody adds."""
+    config = get_config("micro", head=HeadConfig(taps=(1, 2), channels=(32,)))
+    candidate = draft(made_up_model(config))
+    legal(candidate)
+    assert not any(name.startswith("blocks.3") for name in candidate.layers)
+
+
+# Refusals
+
+
+def test_a_board_with_short_map_rows_gets_narrow_logits():
+    tasks = (TaskConfig("many", "segmentation", 64), TaskConfig("depth", "depth", 1))
+    head = HeadConfig(taps=(3,), channels=(32,))
+    model = made_up_model(get_config("micro", tasks=tasks, head=head))
+    roomy = lower(model)
+    board = dataclasses.replace(BOARDS["pynq-z2"], map_lines=6)  # six pixels of 64 bytes
+    narrow = lower(model, board)
+    for lowered, wide in ((roomy, 1), (narrow, 0)):
+        program = lowered.program
+        found = [i.wide for i in program.instructions if i.opcode == Opcode.OUTPUT_CLASSES]
+        assert found == [wide]
+    frame = random_frames(model.config, 1, 3)[0]
+    result, _ = plain_model.run(model, 0, frame, wide=False)
+    assert np.array_equal(outputs(narrow, model.config)[0], result)
+    with pytest.raises(CapacityError, match=r"layer many\.output: needs map_lines = 6, only 5"):
+        lower(model, dataclasses.replace(board, map_lines=5))
+
+
 @pytest.mark.parametrize(
-    "changes",
+    ("resource", "attribute", "layer"),
     [
-        {},
-        {"moe_blocks": ()},
-        {"per_image": True},
-        {"shared_hidden": 80},
-        {"top_k": 8},
-        {"router": "noisy", "expert_hidden": 128},
+        ("half_lines", "half_lines", "patch_embed.proj"),
+        ("tokens", "max_tokens", "blocks.0.attn"),
+        ("map_lines", "map_lines", r"segmentation\.conv\.0"),
     ],
 )
-def test_tiles_change_no_result(changes):
-    config = get_config("micro", **changes)
-    model = made_up_model(config)
-    whole = draft(model, Plan(config.tokens)).finish()
-    tiled = draft(model, Plan(7)).finish()
-    assert len(tiled.layers) > len(whole.layers)
-    assert same(outputs(whole, config), outputs(tiled, config))
-
-
-def test_a_board_gets_tiles_when_it_must():
-    config = get_config("micro")
-    model = made_up_model(config)
-    roomy = lower(model)
-    board = dataclasses.replace(
-        get_board("pynq-z2"), act_lines=192, queue_entries=30, score_elements=100
-    )
-    lowered = lower(model, board)
-    gates = [i for i in lowered.program.instructions if i.opcode == Opcode.GATE]
-    assert max(i.rows * i.top_k for i in gates) <= 30
-    assert same(outputs(roomy, config), outputs(lowered, config))
-
-
-@pytest.mark.parametrize("resource", ["act_lines", "residual_elements", "weight_tile_beats"])
-def test_refusal_names_layer_and_number(resource):
+def test_refusal_names_layer_and_number(resource, attribute, layer):
     model = made_up_model(MICRO)
-    board = dataclasses.replace(BOARDS["pynq-z2"], **{resource: 20})
-    with pytest.raises(CapacityError, match=r"layer \S+: needs") as caught:
+    board = dataclasses.replace(BOARDS["pynq-z2"], **{attribute: 20})
+    with pytest.raises(CapacityError, match=f"micro on PYNQ-Z2, layer {layer}: needs") as caught:
         lower(model, board)
     assert caught.value.resource == resource
     assert caught.value.available == 20
@@ -228,12 +312,33 @@ def test_refusal_names_layer_and_number(resource):
         ({"experts": 16, "top_k": isa.MAX_TOP_K + 1}, "top_k"),
         ({"embed_dim": 2048, "heads": 32}, "LAYERNORM channels"),
         ({"image_size": (1024, 1024)}, "tokens"),
+        ({"embed_dim": 576, "heads": 9, "mlp_ratio": 8}, "bytes of a weight row"),
+        ({"expert_hidden": 4160}, "bytes of a weight row"),
+        ({"shared_hidden": 4097}, "bytes of a weight row"),
+        ({"head": HeadConfig(taps=(3,), channels=(449, 32))}, "bytes of a weight row"),
+        ({"head": HeadConfig(taps=(3,), channels=(32, 8193))}, "layer outputs"),
+        ({"patch_size": 40, "image_size": (80, 80)}, "patch side"),
+        (
+            {"patch_size": 32, "image_size": (32, 352), "head": HeadConfig((3,), (32,), 1)},
+            "bytes of a row of patches",
+        ),
     ],
 )
 def test_architecture_limits(changes, resource):
     with pytest.raises(CapacityError) as caught:
         made_up_package(get_config("micro", **changes))
     assert caught.value.resource == resource
+
+
+def test_a_row_that_is_too_wide_names_its_layer():
+    with pytest.raises(CapacityError, match=r"micro, layer conv\.0 of a head: needs bytes of"):
+        made_up_package(get_config("micro", head=HeadConfig(taps=(3,), channels=(512, 32))))
+
+
+def test_too_many_instructions_are_refused(monkeypatch):
+    monkeypatch.setattr(isa, "MAX_INSTRUCTIONS", 80)
+    with pytest.raises(CapacityError, match="instructions = 86, only 80"):
+        made_up_package(MICRO)
 
 
 def test_head_width_that_attention_cannot_do():
@@ -252,11 +357,10 @@ def test_heads_with_other_shapes():
         "micro", tasks=tasks, head=HeadConfig(taps=(3,), channels=(40,), output_upsample=4)
     )
     model = made_up_model(config)
-    wide = draft(model, Plan(config.tokens)).finish()
-    results = outputs(wide, config)
+    results = outputs(lower(model), config)
     assert [r.shape for r in results[::2]] == [(16, 24)] * 3
     assert results[4].max() <= 1
-    narrow = draft(model, Plan(config.tokens, wide_logits=False)).finish()
+    narrow = draft(model, Plan(wide_logits=False)).finish()
     classes = [i for i in narrow.program.instructions if i.opcode == Opcode.OUTPUT_CLASSES]
     assert [i.wide for i in classes] == [0, 0]
     package_model(model)

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 
 from m3vit_pynq import package as package_module
 from m3vit_pynq.abi.boards import get_board
-from m3vit_pynq.abi.isa import TaskKind
+from m3vit_pynq.abi.isa import Instruction, Opcode, TaskKind
 from m3vit_pynq.errors import CapacityError, PackageError
 from m3vit_pynq.package import Package
+from m3vit_pynq.package import container as container_module
+from m3vit_pynq.reference.machine import Machine
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +94,7 @@ def test_a_failed_save_leaves_the_old_file(micro, saved, tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(package_module.os, "fsync", full)
+    monkeypatch.setattr(container_module.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         micro.package.save(target)
     assert target.read_bytes() == before
@@ -215,7 +217,8 @@ def test_json_garbage(saved, tmp_path, text):
         (lambda m: m["config"].update(image_size=[64, 96]), "program"),
         (lambda m: m["config"]["head"].update(output_upsample=4), "program"),
         (lambda m: m["config"].update(tasks=m["config"]["tasks"][:1]), "program"),
-        (lambda m: m["requirements"].update(act_lines=1), "requirements"),
+        (lambda m: m["requirements"].update(half_lines=1), "requirements"),
+        (lambda m: m["requirements"].update(bank_bytes=64), "requirements"),
         (lambda m: m["metadata"].update(layers=["a"]), "metadata.layers"),
     ],
 )  # fmt: skip
@@ -226,9 +229,21 @@ def test_inconsistent_manifests_name_the_field(saved, tmp_path, change, field):
     assert caught.value.field == field
 
 
+def test_a_package_of_abi_1_says_what_to_do(saved, tmp_path):
+    """Whatever else is in it, for ABI 1 had other operands and another header."""
+    old = with_manifest(saved, tmp_path / "old.m3vit", lambda m: m.update(format=1, abi=1))
+    other = {"program.npy": npy(np.zeros(500, np.uint8)), "weights.npy": npy(np.zeros((4, 16)))}
+    for file in (old, rewrite(old, tmp_path / "older.m3vit", other)):
+        with pytest.raises(PackageError, match="compiled for ABI 1") as caught:
+            Package.load(file)
+        assert caught.value.field == "abi"
+        for advice in ("compile it again", "`m3vit-pynq convert`", "`m3vit-pynq export`", "0.1"):
+            assert advice in str(caught.value)
+
+
 def test_program_and_weights_must_belong_together(micro):
     package = micro.package
-    for weights in (package.weights[:, :-16], package.weights[:, :24]):
+    for weights in (package.weights[:, :-64], package.weights[:, :24]):
         with pytest.raises(PackageError, match=r"weights|program"):
             Package(package.config, package.program, np.ascontiguousarray(weights))
     damaged = bytearray(package.program)
@@ -237,39 +252,129 @@ def test_program_and_weights_must_belong_together(micro):
         Package(package.config, bytes(damaged), package.weights)
 
 
-def test_an_address_beyond_the_image_is_refused(micro):
-    package = micro.package
+def changed_program(package, wanted, **operands):
+    """The program with other operands in the first instruction that is `wanted`, and its index."""
     program = package.decoded
-    index = next(i for i, x in enumerate(program.instructions) if x.operands.get("weights"))
-    instruction = program.instructions[index]
-    moved = type(instruction)(
-        instruction.opcode, **{**instruction.operands, "weights": package.weights.shape[1] // 16}
-    )
-    instructions = (*program.instructions[:index], moved, *program.instructions[index + 1 :])
-    changed = dataclasses.replace(program, instructions=instructions)
-    with pytest.raises(PackageError, match=f"instruction {index}"):
-        Package(package.config, changed.encode(), package.weights)
+    index = next(i for i, x in enumerate(program.instructions) if wanted(x))
+    old = program.instructions[index]
+    new = Instruction(old.opcode, **{**old.operands, **operands})
+    instructions = (*program.instructions[:index], new, *program.instructions[index + 1 :])
+    return dataclasses.replace(program, instructions=instructions), index
 
 
-def test_a_shape_of_zero_is_refused(micro):
-    package = micro.package
-    program = package.decoded
-    index = next(i for i, x in enumerate(program.instructions) if "patch" in x.operands)
-    instruction = program.instructions[index]
-    flat = type(instruction)(instruction.opcode, **{**instruction.operands, "patch": 0})
-    instructions = (*program.instructions[:index], flat, *program.instructions[index + 1 :])
+def is_opcode(opcode):
+    return lambda i: i.opcode == opcode
+
+
+@pytest.mark.parametrize(
+    ("opcode", "operands", "code"),
+    [
+        (Opcode.LOAD_PATCHES, {"patch": 0}, "SHAPE"),
+        (Opcode.LAYERNORM, {"shift_a": 0}, "SHAPE"),
+        (Opcode.LINEAR, {"weight_bits": 4}, "SHAPE"),
+        (Opcode.ATTENTION, {"passes": 3}, "SHAPE"),
+        (Opcode.LINEAR, {"src": 1}, "READ_RANGE"),
+        (Opcode.ATTENTION, {"k_offset": 60000}, "READ_RANGE"),
+        (Opcode.EXPERTS_UP, {"records": 1 << 31}, "READ_RANGE"),
+        (Opcode.LOAD_PATCHES, {"height": 64}, "FRAME_RANGE"),
+        (Opcode.LOAD_RESIDUAL, {"dst": 0}, "WRITE_RANGE"),
+        (Opcode.EXPERTS_DOWN, {"dst": 1 << 30}, "WRITE_RANGE"),
+        (Opcode.LINEAR, {"weights": 1 << 24}, "WEIGHTS_RANGE"),
+        (Opcode.EXPERTS_UP, {"expert_lines": 1 << 31}, "WEIGHTS_RANGE"),
+        (Opcode.LOAD_RESIDUAL, {"table": 0}, "WEIGHTS_RANGE"),
+        (Opcode.EXPERTS_DOWN, {"first_slot": 1}, "SLOTS"),
+    ],
+)
+def test_what_the_accelerator_would_refuse_does_not_load(micro, opcode, operands, code):
+    changed, index = changed_program(micro.package, is_opcode(opcode), **operands)
+    message = rf"task segmentation, instruction {index} \({opcode.name}\): {code}, "
+    with pytest.raises(PackageError, match=message):
+        Package(micro.config, changed.encode(), micro.package.weights)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_what_loads_also_runs(micro, data):
+    """Any operand of any instruction, changed: refused by the package or by nobody."""
+    program = micro.package.decoded
+    index = data.draw(st.integers(0, len(program.instructions) - 1))
+    old = program.instructions[index]
+    name = data.draw(st.sampled_from(sorted(old.operands) or ["none"]))
+    if name == "none":
+        return
+    step = data.draw(st.sampled_from([-1000, -64, -2, -1, 1, 2, 64, 1000]))
+    try:
+        new = Instruction(old.opcode, **{**old.operands, name: old.operands[name] + step})
+    except ValueError:
+        return
+    instructions = (*program.instructions[:index], new, *program.instructions[index + 1 :])
     changed = dataclasses.replace(program, instructions=instructions)
-    with pytest.raises(PackageError, match="patch = 0"):
-        Package(package.config, changed.encode(), package.weights)
+    try:
+        package = Package(micro.config, changed.encode(), micro.package.weights)
+    except PackageError:
+        return
+    machine = Machine()
+    machine.load(package.program, package.weights)
+    for task in (0, 1):
+        machine.run(task, micro.frames[0])
+
+
+def test_overlaps_and_slots_that_are_not_added_do_not_load(micro):
+    package = micro.package
+    norm = next(i for i in package.decoded.instructions if i.slots)
+    changed, index = changed_program(package, lambda i: i.slots, dst=norm.slot_base)
+    with pytest.raises(PackageError, match=rf"instruction {index} \(LAYERNORM\): OVERLAP"):
+        Package(micro.config, changed.encode(), package.weights)
+    for wrong in ({"slots": 0}, {"slots": 3}, {"rows": 24}, {"slot_base": norm.slot_base + 1}):
+        changed, index = changed_program(package, lambda i: i.slots, **wrong)
+        with pytest.raises(PackageError, match=rf"instruction {index} \(LAYERNORM\)"):
+            Package(micro.config, changed.encode(), package.weights)
+
+
+def test_the_result_has_the_size_that_the_configuration_says(micro):
+    changed, _ = changed_program(micro.package, is_opcode(Opcode.OUTPUT_CLASSES), factor=4)
+    with pytest.raises(PackageError, match="config gives one of 16x24"):
+        Package(micro.config, changed.encode(), micro.package.weights)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"workspace_lines": 1 << 31}, r"wants a workspace of \d+ bytes"),
+        ({"workspace_line": 9000}, "sections do not follow"),
+        ({"workspace_lines": 1}, "_RANGE"),
+        ({"weights_line": 1}, "does not decode: program: the sections"),
+        ({"part_lines": 1}, "bytes of weights a part"),
+    ],
+)
+def test_sections_are_checked(micro, change, message):
+    program = micro.package.decoded
+    layout = dataclasses.replace(program.layout, **change)
+    changed = dataclasses.replace(program, layout=layout)
+    with pytest.raises(PackageError, match=message):
+        Package(micro.config, changed.encode(), micro.package.weights)
+
+
+def test_the_bank_image_is_what_the_accelerator_expects(micro):
+    package, image = micro.package, micro.package.bank_image()
+    machine = Machine()
+    machine.load(package.program, package.weights)
+    assert machine.bank.nbytes == package.bank_bytes
+    assert np.array_equal(machine.bank[: image.nbytes], image)
+    assert image.nbytes == 64 * package.layout.workspace_line
 
 
 def test_check_fits_names_the_number(micro):
     package = micro.package
     package.check_fits(get_board("pynq-z2"))
-    package.check_fits({"act_lines": package.requirements["act_lines"]})
-    small = {"act_lines": 10_000, "queue_entries": package.requirements["queue_entries"] - 1}
+    package.check_fits({"half_lines": package.requirements["half_lines"]})
+    package.check_fits({**package.requirements, "tokens": 4000})
+    small = {"half_lines": 10_000, "tokens": package.requirements["tokens"] - 1}
     with pytest.raises(CapacityError) as caught:
         package.check_fits(small)
-    assert caught.value.resource == "queue_entries"
-    assert caught.value.needed == package.requirements["queue_entries"]
-    assert str(small["queue_entries"]) in str(caught.value)
+    assert caught.value.resource == "tokens"
+    assert caught.value.needed == package.requirements["tokens"]
+    assert str(small["tokens"]) in str(caught.value)
+    board = dataclasses.replace(get_board("pynq-z2"), max_tokens=24)
+    with pytest.raises(CapacityError, match="micro on PYNQ-Z2: needs tokens = 25, only 24"):
+        package.check_fits(board)

@@ -17,6 +17,7 @@ from m3vit_pynq.analysis.costs import (
     single_expert,
     task_costs,
 )
+from m3vit_pynq.analysis.workload import EXPERTS
 from m3vit_pynq.compiler import made_up_package
 from m3vit_pynq.config import get_config
 from m3vit_pynq.evaluation.costs import cost_report
@@ -98,15 +99,18 @@ def test_layers_and_instructions_of_mixtures(micro):
     package = made_up_package(micro)
     names = layer_names(package.decoded, package.metadata["layers"])
     found = mixtures(package.decoded, 1, names)
-    assert list(found.values()) == ["blocks.1", "blocks.3"]
-    assert all(package.decoded.instructions[pc].opcode == Opcode.EXPERTS for pc in found)
-    assert mixture_of("blocks.11.experts.1") == "blocks.11"
+    assert list(found.values()) == ["blocks.1", "blocks.1", "blocks.3", "blocks.3"]
+    opcodes = [package.decoded.instructions[pc].opcode for pc in found]
+    assert opcodes == [Opcode.EXPERTS_UP, Opcode.EXPERTS_DOWN] * 2
+    assert mixture_of("blocks.11.experts.1.up") == "blocks.11"
     unnamed = layer_names(package.decoded, None)
     assert unnamed[3] == "instruction 3" and len(set(unnamed)) == len(unnamed)
 
 
 def test_eight_bits_are_the_layout_that_exists(micro):
     package = made_up_package(micro)
-    experts = next(i for i in package.decoded.instructions if i.opcode == Opcode.EXPERTS)
-    assert narrow_expert_bytes(experts, 8) == single_expert(experts).weight_bytes
+    experts = [i for i in package.decoded.instructions if i.opcode in EXPERTS]
+    assert {i.opcode for i in experts} == set(EXPERTS)
+    for i in experts:
+        assert narrow_expert_bytes(i, 8) == single_expert(i).weight_bytes
     assert every_expert_macs(package.decoded, 0) == encoder_macs(micro, 8) + head_macs(micro, 13)

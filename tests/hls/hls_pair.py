@@ -1,6 +1,6 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The compiled accelerator next to the integer specification, on equal memories."""
+"""The compiled accelerator next to the integer specification, on equal banks."""
 
 from __future__ import annotations
 
@@ -11,24 +11,40 @@ import numpy as np
 
 from m3vit_pynq.abi.boards import BEAT, LINE, Board, get_board
 from m3vit_pynq.abi.errors import ErrorCode
-from m3vit_pynq.abi.isa import Instruction, Opcode, Store, lines
-from m3vit_pynq.abi.registers import Command
-from m3vit_pynq.emulator.hostlib import HostLibrary, build
+from m3vit_pynq.abi.isa import BankLayout, Instruction, lines
+from m3vit_pynq.abi.registers import BANK_MASTERS, Command
+from m3vit_pynq.emulator.hostlib import HostLibrary, Slots, build
 from m3vit_pynq.errors import AcceleratorError
-from m3vit_pynq.reference.image import WeightImage
 from m3vit_pynq.reference.machine import Machine
 
 #: Whether the instrumented library is under test (test_build.py).
 SANITIZE = bool(os.environ.get("M3VIT_TEST_SANITIZE"))
 
-#: Value of bytes that nobody is meant to read.
+#: Value of bytes that nobody is meant to write.
 GUARD = 0x5A
+
+#: First line of the weight image, behind a program of a few instructions.
+WEIGHTS_LINE = 9
+
+
+def aligned(size: int, value: int = 0) -> np.ndarray:
+    """uint8 [size] that starts on a line, with memory to the end of its last line and one more."""
+    raw = np.full(LINE * (lines(size) + 2), value, dtype=np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size]
+
+
+def aligned_copy(data: np.ndarray) -> np.ndarray:
+    """The same bytes, starting on a line."""
+    copy = aligned(data.nbytes)
+    copy[:] = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+    return copy
 
 
 def pack_layer(
     weights: np.ndarray, bias: np.ndarray, mult: np.ndarray, shift: np.ndarray
 ) -> np.ndarray:
-    """One layer as a weight image: uint8 [4, n], written from the text of isa.py.
+    """One layer as a weight image: uint8 [4, whole lines], written from the text of isa.py.
 
     Parameters
     ----------
@@ -37,123 +53,117 @@ def pack_layer(
     """
     outputs, cols = weights.shape
     groups = -(-outputs // 4)
-    padded = lines(cols) * LINE
-    rows = np.zeros((groups * 4, BEAT + padded), dtype=np.uint8)
+    rows = np.zeros((groups * 4, BEAT + lines(cols) * LINE), dtype=np.uint8)
     rows[:outputs, 0:4] = bias.astype("<i4").reshape(-1, 1).view(np.uint8)
     rows[:outputs, 4:6] = mult.astype("<u2").reshape(-1, 1).view(np.uint8)
     rows[:outputs, 6] = shift
     rows[:outputs, BEAT : BEAT + cols] = weights.view(np.uint8)
-    return rows.reshape(groups, 4, -1).swapaxes(0, 1).reshape(4, -1)
+    parts = rows.reshape(groups, 4, -1).swapaxes(0, 1).reshape(4, -1)
+    return np.pad(parts, ((0, 0), (0, -parts.shape[1] % LINE)))
 
 
 def table_part(data: np.ndarray) -> np.ndarray:
     """A table in part 0, the other parts filled with noise that must not matter."""
     raw = np.frombuffer(np.ascontiguousarray(data).tobytes(), dtype=np.uint8)
-    beats = -(-raw.size // BEAT)
-    image = np.full((4, beats * BEAT), GUARD, dtype=np.uint8)
+    image = np.full((4, LINE * lines(raw.size)), GUARD, dtype=np.uint8)
     image[0, : raw.size] = raw
     return image
 
 
 class Pair:
-    """One board's accelerator and the specification with that board's capacity."""
+    """One board's accelerator and the specification with that board's capacity.
 
-    def __init__(self, board: Board | str, library: HostLibrary) -> None:
+    Parameters
+    ----------
+    part_lines, workspace_lines : int
+        Sections of the bank.
+    """
+
+    def __init__(
+        self, board: Board | str, library: HostLibrary, part_lines: int, workspace_lines: int
+    ) -> None:
         self.board = get_board(board) if isinstance(board, str) else board
         self.library = library
+        workspace = WEIGHTS_LINE + 4 * part_lines + 3
+        self.layout = BankLayout(WEIGHTS_LINE, part_lines, workspace, workspace_lines)
+        self.bank = aligned(LINE * self.layout.lines)
         self.machine = Machine(self.board)
-        self.weights = np.zeros((4, 0), dtype=np.uint8)
+        self.machine.attach(self.bank.copy(), self.layout)
+        self.slots = Slots()
         self.frame = np.zeros(0, dtype=np.uint8)
-        self.output = np.zeros(0, dtype=np.uint8)
+        self.result_bytes = 0
+        self._used = 0
+
+    @property
+    def workspace(self) -> np.ndarray:
+        """The accelerator's workspace, uint8 [lines, 64]; call `equalise` after a change."""
+        return self.bank[LINE * self.layout.workspace_line :].reshape(-1, LINE)
+
+    @property
+    def line(self) -> int:
+        """First line of the workspace."""
+        return self.layout.workspace_line
+
+    def equalise(self) -> None:
+        """Make the specification's bank that of the accelerator."""
+        self.machine.bank[:] = self.bank
 
     def fill(self, rng: np.random.Generator, scale: int = 128) -> None:
-        """Equal random contents; activations within +-scale."""
-        act = rng.integers(-scale, scale, self.machine.act.shape, dtype=np.int64)
-        self.machine.act[:] = np.clip(act, -128, 127)
-        self.machine.residual[:] = rng.integers(-32768, 32768, self.machine.residual.shape)
-        self.machine.scores[:] = rng.integers(-(1 << 20), 1 << 20, self.machine.scores.shape)
-        self.copy_memories()
-
-    def copy_memories(self) -> None:
-        """Make the accelerator's memories those of the specification."""
-        self.library.act[:] = self.machine.act
-        self.library.residual[:] = self.machine.residual
-        self.library.scores[:] = self.machine.scores
+        """Random bytes in the workspace, as int8 within +-scale."""
+        noise = rng.integers(-scale, scale, self.workspace.shape)
+        self.workspace[:] = np.clip(noise, -128, 127).astype(np.int8).view(np.uint8)
+        self.equalise()
 
     def append(self, image: np.ndarray) -> int:
-        """Add to the weight image; returns the first beat."""
-        first = self.weights.shape[1] // BEAT
-        self.weights = np.concatenate([self.weights, image], axis=1)
-        return first
+        """Add to the weight image, uint8 [4, whole lines]; returns the first line in part 0."""
+        first, count = self._used, image.shape[1] // LINE
+        assert first + count <= self.layout.part_lines, "the weight image of this test is too small"
+        for part in range(4):
+            start = self.layout.weights_line + part * self.layout.part_lines + first
+            self.bank[LINE * start : LINE * (start + count)] = image[part]
+        self.equalise()
+        self._used += count
+        return self.layout.weights_line + first
 
     def execute(self, instruction: Instruction) -> ErrorCode:
-        """Run on both; equal codes and equal memories, or the test fails.
-
-        Bytes that are unspecified after the instruction are not compared, and
-        are made equal afterwards.
-        """
-        self.machine.weights = WeightImage(self.weights)
+        """Run on both; equal codes, banks and results, or the test fails."""
         self.machine.frame = self.frame.reshape(-1)
-        output = np.full(self.output.nbytes + BEAT, GUARD, dtype=np.uint8)
-        self.machine.output = np.full(self.output.nbytes, GUARD, dtype=np.uint8)
+        self.machine.result = np.full(self.result_bytes, GUARD, dtype=np.uint8)
         try:
             self.machine.execute(instruction)
             expected = ErrorCode.OK
         except AcceleratorError as error:
             expected = ErrorCode(error.code)
-        code = self.library.step(
-            instruction, self.weights, self.frame, output[: self.output.nbytes]
-        )
-        assert ErrorCode(code) == expected, f"{instruction}: {code} instead of {expected!r}"
-        self.compare(instruction)
-        np.testing.assert_array_equal(output[: self.output.nbytes], self.machine.output)
-        assert (output[self.output.nbytes :] == GUARD).all(), "wrote behind the output buffer"
+        code, result = self.step(instruction)
+        assert code == expected, f"{instruction}: {code!r} instead of {expected!r}"
+        self.compare(instruction, result)
         return expected
 
-    def compare(self, instruction: Instruction) -> None:
-        """Equal memories after an instruction; then also where unspecified."""
-        different = self.library.act != self.machine.act
-        if different.any():
-            different &= ~self.unspecified(instruction)
-            assert not different.any(), (
-                f"{instruction}: {different.sum()} bytes of activation memory differ, "
-                f"first at (line, byte) {np.argwhere(different)[0]}"
-            )
-        np.testing.assert_array_equal(self.library.residual, self.machine.residual)
-        np.testing.assert_array_equal(self.library.scores, self.machine.scores)
-        ours, theirs = self.library.queues, self.machine.queues
-        assert (ours.rows, ours.experts, ours.top_k) == (
-            theirs.rows, theirs.experts, theirs.top_k,
+    def step(self, instruction: Instruction | bytes) -> tuple[ErrorCode, np.ndarray]:
+        """Run on the accelerator only: its code and its result, with a line of guard behind."""
+        result = aligned(self.result_bytes + LINE, GUARD)
+        code = self.library.step(
+            instruction, self.bank, self.layout, aligned_copy(self.frame),
+            result[: self.result_bytes], self.slots,
         )  # fmt: skip
-        for mine, yours in zip(ours.tokens + ours.gates, theirs.tokens + theirs.gates, strict=True):
-            np.testing.assert_array_equal(mine, yours)
-        self.library.act[:] = self.machine.act
+        return ErrorCode(code), result
 
-    def unspecified(self, i: Instruction) -> np.ndarray:
-        """Bytes behind the channels in the last line of every destination row: bool mask."""
-        mask = np.zeros(self.machine.act.shape, dtype=bool)
-
-        def tails(base: int, rows: int, stride: int, channels: int) -> None:
-            if channels % LINE:
-                last = base + stride * np.arange(rows) + channels // LINE
-                mask[last, channels % LINE :] = True
-
-        if i.opcode == Opcode.LOAD_PATCHES:
-            rows = (i.height // i.patch) * (i.width // i.patch)
-            tails(i.dst, rows, i.dst_stride, 3 * i.patch**2)
-        elif i.opcode == Opcode.LAYERNORM:
-            tails(i.dst, i.rows, i.dst_stride, i.cols_in)
-        elif i.opcode in (Opcode.LINEAR, Opcode.CONV3X3):
-            rows = i.rows if i.opcode == Opcode.LINEAR else i.height * i.width
-            if i.store in (Store.ACT8, Store.ACT16):
-                tails(i.dst, rows, i.dst_stride, i.cols_out << (i.store == Store.ACT16))
-        elif i.opcode == Opcode.ATTENTION:
-            tails(i.dst, i.rows, i.dst_stride, i.heads * i.head_dim)
-        elif i.opcode == Opcode.UPSAMPLE2X:
-            tails(i.dst, 4 * i.height * i.width, i.dst_stride, i.cols_in)
-        elif i.opcode == Opcode.EXPERTS:
-            tails(i.scratch, i.rows, i.scratch_stride, i.hidden)
-        return mask
+    def compare(self, instruction: Instruction, result: np.ndarray) -> None:
+        """Equal banks and results after an instruction."""
+        if not np.array_equal(self.bank, self.machine.bank):
+            different = np.flatnonzero(self.bank != self.machine.bank)
+            line, byte = divmod(int(different[0]), LINE)
+            raise AssertionError(
+                f"{instruction}: {different.size} bytes of the bank differ, first line {line} "
+                f"(workspace {line - self.line}), byte {byte}: {self.bank[different[0]]} instead "
+                f"of {self.machine.bank[different[0]]}"
+            )
+        np.testing.assert_array_equal(result[: self.result_bytes], self.machine.result)
+        assert (result[self.result_bytes :] == GUARD).all(), "wrote behind the result buffer"
+        pending = self.machine.pending
+        theirs = (0,) if pending is None else (pending.slots, pending.base, pending.rows)
+        ours = (self.slots.count, self.slots.line, self.slots.rows)
+        assert ours[: len(theirs)] == theirs
 
 
 @functools.cache
@@ -166,25 +176,26 @@ def library_of(board: str) -> HostLibrary:
     return HostLibrary(build(board, sanitize=SANITIZE))
 
 
-def run_program(
+def run_bank(
     library: HostLibrary,
-    program: bytes,
-    weights: np.ndarray,
+    bank: np.ndarray,
     task: int,
     frame: np.ndarray,
-    output_bytes: int,
+    result_bytes: int,
     command: Command = Command.RUN,
 ) -> tuple[dict[str, int], np.ndarray]:
-    """The top function on a program: output registers and output buffer."""
-    code = np.frombuffer(program, dtype=np.uint8).copy()
-    weights, frame = np.ascontiguousarray(weights), np.ascontiguousarray(frame)
-    output = np.full(output_bytes, GUARD, dtype=np.uint8)
+    """The top function on a bank, which it changes: output registers and result."""
+    pixels, result = aligned_copy(frame), aligned(result_bytes, GUARD)
+    addresses = {  # numpy gives an empty array any address
+        "frame_pixels": pixels.ctypes.data if pixels.size else 0,
+        "result_pixels": result.ctypes.data if result.size else 0,
+    }
     registers = library.accel(
-        command, task, frame.ctypes.data, output.ctypes.data, code.ctypes.data,
-        [part.ctypes.data for part in weights], frame.nbytes, output.nbytes, code.nbytes,
-        weights.shape[1],
+        run_command=command, run_task=task, **dict.fromkeys(BANK_MASTERS, bank.ctypes.data),
+        **addresses, bank_bytes=bank.nbytes, frame_bytes=pixels.nbytes,
+        result_bytes=result.nbytes,
     )  # fmt: skip
-    return registers, output
+    return registers, result
 
 
 def examples(count: int) -> int:
@@ -192,10 +203,10 @@ def examples(count: int) -> int:
     return max(2, count // 4) if SANITIZE else count
 
 
-def fresh_pair(board: str, seed: int, scale: int = 128) -> Pair:
-    """A pair with empty queues and random memories."""
-    library = library_of(board)
-    library.clear()
-    pair = Pair(board, library)
+def fresh_pair(
+    board: str, seed: int, scale: int = 128, part_lines: int = 600, workspace_lines: int = 4000
+) -> Pair:
+    """A pair with random memories."""
+    pair = Pair(board, library_of(board), part_lines, workspace_lines)
     pair.fill(np.random.default_rng(seed), scale)
     return pair

@@ -58,6 +58,14 @@ def test_the_line_of_an_emulated_board():
     ]  # fmt: skip
 
 
+def test_the_line_says_that_cycles_are_not_counted():
+    figures = Figures()
+    figures.device.add(0.132)
+    line = figures.line(True, "ZCU104")
+    assert line == "0.0 frames/s  |  device 132 ms emulated (cycles are not counted)"
+    assert "counted" not in figures.line(False)  # on a board the time is the board's
+
+
 def test_the_line_of_a_board():
     figures = Figures()
     figures.switch = Switch(2, 0.04)

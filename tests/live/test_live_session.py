@@ -313,5 +313,6 @@ def test_the_figures(overlay):
         moments(session, 8)
         figures = session.figures
     assert figures.results.value > 0
-    assert figures.modelled == pytest.approx(PlainKernel.CYCLES / 300e6)
+    assert figures.modelled is None  # nothing counts cycles
+    assert figures.line(True).count("cycles are not counted") == 1
     assert figures.device.value >= PlainKernel.SECONDS

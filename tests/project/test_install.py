@@ -46,14 +46,17 @@ def laptop_wheel(tmp_path_factory):
     return build_wheel(tmp_path_factory.mktemp("laptop"), BOARD="")
 
 
-def test_wheel_holds_sources_overlays_notebooks_and_the_host_library(laptop_wheel):
+def test_wheel_holds_sources_overlays_notebooks_and_the_fast_engine(laptop_wheel):
     content = names(laptop_wheel)
     assert "m3vit_pynq/hls_src/m3vit_accel.cpp" in content
     assert "m3vit_pynq/overlays/zcu104/m3vit.hwh" in content
     view = {"acknowledged.js", "acknowledged.css", "page.html"}
     assert {f"m3vit_pynq/live/{name}" for name in view} <= content
     assert any(n.startswith("m3vit_pynq/notebooks/") and n.endswith(".ipynb") for n in content)
-    assert any(n.startswith("m3vit_pynq/emulator/prebuilt/") and n.endswith(".so") for n in content)
+    native = {path.name for path in (ROOT / "m3vit_pynq/emulator/native").glob("*.*")}
+    assert {f"m3vit_pynq/emulator/native/{name}" for name in native} <= content
+    prebuilt = [n for n in content if n.startswith("m3vit_pynq/emulator/prebuilt/fast-")]
+    assert len(prebuilt) == 1 and prebuilt[0].endswith(".so")
     assert not any(n.startswith(("tests/", "build/")) for n in content)
 
 
@@ -81,7 +84,7 @@ def test_installed_package_runs_a_frame_outside_the_checkout(laptop_wheel, tmp_p
         "from m3vit_pynq.overlay import M3ViTOverlay\n"
         "package = random_package(get_config('micro'))\n"
         "with M3ViTOverlay(package=package) as overlay:\n"
-        "    assert overlay.emulated\n"
+        "    assert overlay.emulated and overlay.device.engine == 'fast'\n"
         "    result = overlay.run(np.full((48, 64, 3), 90, np.uint8), task='depth')\n"
         "    print(result.data.shape)\n"
     )
