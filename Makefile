@@ -56,12 +56,12 @@ test: $(VENV)/.test lint
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/clang-format --dry-run --Werror $$(find hls_src -name '*.h' -o -name '*.cpp')
+	$(VENV)/bin/clang-format --dry-run --Werror $$(find hls_src m3vit_pynq/emulator/native tests -name '*.h' -o -name '*.cpp')
 
 format: $(VENV)/.test
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
-	$(VENV)/bin/clang-format -i $$(find hls_src -name '*.h' -o -name '*.cpp')
+	$(VENV)/bin/clang-format -i $$(find hls_src m3vit_pynq/emulator/native tests -name '*.h' -o -name '*.cpp')
 
 # Headers, tables and .hwh files that are made from m3vit_pynq/abi.
 generate: $(VENV)/.base
@@ -111,7 +111,13 @@ test-pynq3: $(VENV)/.test
 		&& .venv-pynq-$$version/bin/python -m pytest tests/pynq $(PYTEST_ARGS) || exit 1; \
 	done
 
-bench: $(VENV)/.base
+# With PyTorch and ONNX Runtime to compare with; m3vit-pynq bench alone compares with what is there.
+$(VENV)/.bench: $(VENV)/.demo
+	$(PIP) '$(TORCH)' 'numpy<2'
+	$(PIP) --no-build-isolation -e '.[host,demo,bench]'
+	@touch $@
+
+bench: $(VENV)/.bench
 	$(VENV)/bin/m3vit-pynq bench $(BENCH_ARGS)
 
 clean:

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Packages, entry points and the host library; the rest of the metadata is in setup.cfg.
 
-On a laptop the build compiles ``hls_src`` into the library of the emulated
-board. On a board, or where there is no compiler, it compiles nothing.
+On a laptop the build compiles the fast engine of the emulated board. On a board, or where there is no compiler, it compiles nothing.
 """
 
 import os
@@ -43,18 +42,18 @@ def data_files(folder: str) -> list:
 
 
 class BuildPy(build_py):
-    """Also builds the host library of the default board."""
+    """Also builds the fast engine of the emulated board."""
 
     def run(self):
         super().run()
         if getattr(self, "editable_mode", False):
             return  # a source checkout builds on first use, from the current sources
         if os.environ.get("M3VIT_SKIP_HOST_BUILD") or on_a_board():
-            self.announce("host library: not built here", level=2)
+            self.announce("fast engine: not built here", level=2)
         elif shutil.which(os.environ.get("CXX", "g++")) is None:
-            self.announce("host library: no C++ compiler; it is built on first use", level=3)
+            self.announce("fast engine: no C++ compiler; it is built on first use", level=3)
         else:
-            from m3vit_pynq.emulator.hostbuild import build  # needs the standard library only
+            from m3vit_pynq.emulator.fastbuild import build  # needs the standard library only
 
             folder = Path(self.build_lib).resolve() / "m3vit_pynq" / "emulator" / "prebuilt"
             build(out_dir=folder)
@@ -75,6 +74,7 @@ setup(
     package_data={
         "m3vit_pynq": ["weights/*.m3vit", "weights/*.csv"],
         "m3vit_pynq.live": ["*.js", "*.css", "*.html"],
+        "m3vit_pynq.emulator": ["native/*.cpp", "native/*.h"],
         **{package: data_files(folder) for package, folder in MAPPED.items()},
     },
     entry_points={

@@ -18,6 +18,10 @@ namespace m3vit {
 
 inline Error check_instruction(const Instruction &in, const Layout &layout, const Sizes &sizes,
                                const Pending &pending) {
+#pragma HLS INLINE off
+#pragma HLS ALLOCATION function instances = product16 limit = 1
+#pragma HLS ALLOCATION function instances = multiple limit = 1
+#pragma HLS ALLOCATION function instances = divide limit = 1
     if (in.opcode > OP_EXPERTS_DOWN) return ERROR_BAD_OPCODE;
     if (!shape_allowed(in)) return ERROR_SHAPE;
     const Touched touched = touched_by(in);

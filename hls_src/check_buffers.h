@@ -19,15 +19,18 @@ struct Pending {
 };
 
 inline bool holds_weights(uint32_t k_lines) {
+#pragma HLS INLINE
     return 32 * k_lines <= static_cast<uint32_t>(HALF_LINES);
 }
 
 // A row of a map, `factor` times.
 inline bool holds_map_row(uint32_t width, uint32_t pixel_lines, uint32_t factor) {
+#pragma HLS INLINE
     return factor * product16(width, pixel_lines) <= static_cast<uint32_t>(MAP_LINES);
 }
 
 inline bool buffers_suffice(const Instruction &in) {
+#pragma HLS INLINE
     const uint32_t row = line_count(in.cols_in);
     const bool tokens = in.rows <= static_cast<uint32_t>(TOKEN_LIMIT);
     switch (in.opcode) {
@@ -46,6 +49,7 @@ inline bool buffers_suffice(const Instruction &in) {
 }
 
 inline bool slots_fit(const Instruction &in, const Pending &pending) {
+#pragma HLS INLINE
     const bool any = pending.slots != 0;
     switch (in.opcode) {
     case OP_EXPERTS_DOWN:
@@ -65,6 +69,7 @@ inline bool slots_fit(const Instruction &in, const Pending &pending) {
 
 // What is pending behind an instruction that was not refused.
 inline Pending pending_after(const Instruction &in, const Pending &pending) {
+#pragma HLS INLINE
     Pending next = pending;
     if (in.opcode == OP_EXPERTS_DOWN) {
         next.slots = in.first_slot + in.top_k;

@@ -48,6 +48,7 @@ inline uint32_t lines_of_rows(uint32_t rows, uint32_t width) {
 }
 
 inline void touch_attention(const Instruction &in, Touched &touched) {
+#pragma HLS INLINE
     const uint32_t planes = line_count(product16(in.heads, in.head_dim));
     const uint64_t src = in.src;
     touched.reads[0] = rows_at(src, planes, in.src_stride, in.rows);
@@ -59,6 +60,7 @@ inline void touch_attention(const Instruction &in, Touched &touched) {
 }
 
 inline void touch_layer(const Instruction &in, uint32_t rows, Touched &touched) {
+#pragma HLS INLINE
     const uint32_t width = stored_lines(in);
     touched.reads[0] = rows_at(in.src, rows, in.src_stride, line_count(in.cols_in));
     const bool planar = in.planar != 0 && in.opcode == OP_LINEAR;
@@ -72,6 +74,7 @@ inline void touch_layer(const Instruction &in, uint32_t rows, Touched &touched) 
 }
 
 inline void touch_layernorm(const Instruction &in, Touched &touched) {
+#pragma HLS INLINE
     const uint32_t width = line_count(2 * in.cols_in);
     const Range source = rows_at(in.src, in.rows, in.src_stride, width);
     if (in.slots != 0) {
@@ -85,6 +88,7 @@ inline void touch_layernorm(const Instruction &in, Touched &touched) {
 }
 
 inline void touch_experts(const Instruction &in, Touched &touched) {
+#pragma HLS INLINE
     const uint32_t entries = product16(in.rows, in.top_k);
     const uint32_t narrow = line_count(in.cols_in);
     touched.reads[1] = joined_at(in.records, in.rows);
@@ -102,6 +106,7 @@ inline void touch_experts(const Instruction &in, Touched &touched) {
 
 inline void touch_output(const Instruction &in, uint32_t row_bytes, uint32_t pixel_bytes,
                          Touched &touched) {
+#pragma HLS INLINE
     const uint32_t pixels = product16(in.height, in.width);
     const uint32_t enlarged = pixels << (in.factor & 6);  // times 1, 4 or 16
     touched.reads[0] = rows_at(in.src, pixels, in.src_stride, line_count(row_bytes));
@@ -109,6 +114,7 @@ inline void touch_output(const Instruction &in, uint32_t row_bytes, uint32_t pix
 }
 
 inline Touched touched_by(const Instruction &in) {
+#pragma HLS INLINE
     const Range none = {0, 0};
     Touched touched = {{none, none, none}, none, none, 0, 0};
     const uint32_t pixels = product16(in.height, in.width);
@@ -149,23 +155,30 @@ inline Touched touched_by(const Instruction &in) {
 }
 
 inline bool in_workspace(const Range &range, const Layout &layout) {
+#pragma HLS INLINE
     const uint64_t first = layout.workspace_line;
     return range.end == 0 || (range.first >= first && range.end <= first + layout.workspace_lines);
 }
 
 inline bool reads_inside(const Touched &touched, const Layout &layout) {
+#pragma HLS INLINE
     return in_workspace(touched.reads[0], layout) && in_workspace(touched.reads[1], layout) &&
            in_workspace(touched.reads[2], layout) && in_workspace(touched.updated, layout);
 }
 
 inline bool writes_inside(const Touched &touched, const Layout &layout) {
+#pragma HLS INLINE
     return in_workspace(touched.written, layout);
 }
 
 // A range without lines meets nothing.
-inline bool meets(const Range &a, const Range &b) { return a.first < b.end && b.first < a.end; }
+inline bool meets(const Range &a, const Range &b) {
+#pragma HLS INLINE
+    return a.first < b.end && b.first < a.end;
+}
 
 inline bool written_meets_other(const Touched &touched) {
+#pragma HLS INLINE
     bool found = meets(touched.updated, touched.written);
 READS:
     for (int i = 0; i < 3; ++i) {
@@ -177,17 +190,20 @@ READS:
 }
 
 inline bool in_weights(const Range &range, const Layout &layout) {
+#pragma HLS INLINE
     const uint64_t first = layout.weights_line;
     return range.first >= first && range.end <= first + layout.part_lines;
 }
 
 // Lines of one layer in each part: a parameter beat and K bytes for each row.
 inline uint32_t layer_lines(uint32_t outputs, uint32_t k_lines) {
+#pragma HLS INLINE
     const uint32_t beats = product16((outputs + 3) >> 2, 1 + 4 * k_lines);
     return (beats + 3) >> 2;  // four beats of 16 bytes a line
 }
 
 inline bool weights_inside(const Instruction &in, const Layout &layout) {
+#pragma HLS INLINE
     constexpr uint32_t GELU_LINES = 4;
     Range weights = {0, 0};
     Range table = {0, 0};
@@ -208,6 +224,7 @@ inline bool weights_inside(const Instruction &in, const Layout &layout) {
     case OP_EXPERTS_DOWN: {
         const uint64_t others =
             static_cast<uint64_t>(static_cast<UInt<6>>(in.experts - 1)) * in.expert_lines;
+#pragma HLS BIND_OP variable = others op = mul impl = fabric
         weights = joined_at(in.weights, layer_lines(in.cols_out, line_count(in.cols_in)));
         weights.end += others;
         if (in.opcode == OP_EXPERTS_UP && in.activation == ACTIVATION_GELU) {

@@ -40,7 +40,7 @@ inline Candidate largest_of(const Corners &corners, const Position &at, const Ma
             blend_corners(corner_channel(corners, 0, c, wide), corner_channel(corners, 1, c, wide),
                           corner_channel(corners, 2, c, wide), corner_channel(corners, 3, c, wide),
                           at, map.factor);
-        const int channel = at.beat * width + c;
+        const int channel = (wide ? at.beat * LANES : at.beat * PORT_BYTES) + c;
         const bool valid = c < width && channel < map.channels;
         tree[c].value = valid ? value : NOTHING;
         tree[c].channel = channel;
@@ -64,7 +64,7 @@ inline void classes(const MapJob map, Stream<Corners> &corners, Stream<uint8_t> 
     int32_t id = 0;
 CLASSES:
     for (uint32_t i = 0; i < map.corners; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const Candidate found = largest_of(corners.read(), at, map);
         if (at.beat == 0 || found.value > best) {
             best = found.value;

@@ -48,12 +48,11 @@ inline void combine(const NormJob norm, Stream<PortBeat> &rows, Stream<PortBeat>
                     Stream<PortBeat> &completed, Stream<PortBeat> &updated) {
     PortBeat held[HELD_BEATS];
 #pragma HLS BIND_STORAGE variable = held type = ram_s2p impl = lutram
-    const uint32_t total = norm.rows * norm.rounds * norm.round_steps;
     int beat = 0;
     int round = 0;
 COMBINE:
-    for (uint32_t i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+    for (uint32_t i = 0; i < norm.combine_steps; ++i) {
+#pragma HLS PIPELINE II = 1 style = flp
 #pragma HLS DEPENDENCE variable = held type = inter dependent = false
         const bool busy = beat < norm.in_beats;
         const bool last_round = round == norm.rounds - 1;

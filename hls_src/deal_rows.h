@@ -20,7 +20,7 @@ inline void deal_rows(uint32_t beats, uint8_t mode, Stream<PortBeat> &read,
                       Stream<PortBeat> &to_neighbours) {
 DEAL_ROWS:
     for (uint32_t i = 0; i < beats; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const PortBeat beat = read.read();
         if (mode == ROW_NORM) {
             to_combine.write(beat);
@@ -36,7 +36,7 @@ inline void deal_table(uint32_t beats, uint8_t mode, Stream<PortBeat> &tables,
                        Stream<PortBeat> &to_normalise, Stream<PortBeat> &to_collect) {
 DEAL_TABLE:
     for (uint32_t i = 0; i < beats; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const PortBeat beat = tables.read();
         if (mode == ROW_NORM) {
             to_normalise.write(beat);
@@ -46,8 +46,7 @@ DEAL_TABLE:
     }
 }
 
-// With slots, the residual rows of a group of rows come first, then its normalised rows,
-// as `write_tensors` writes them.
+// With slots, residual rows and normalised rows take turns, as `write_tensors` writes them.
 inline void collect(uint32_t beats, uint8_t mode, const NormJob norm, Stream<PortBeat> &updated,
                     Stream<PortBeat> &normalised, Stream<PortBeat> &records,
                     Stream<PortBeat> &upsampled, Stream<PortBeat> &rows, Stream<PortBeat> &copied,
@@ -55,7 +54,7 @@ inline void collect(uint32_t beats, uint8_t mode, const NormJob norm, Stream<Por
     const bool both = norm.slots != 0;
     const int residual_last = norm.in_beats - 1;
     const int normalised_last = norm.out_beats - 1;
-    const int group_last = norm.group - 1;
+    const int turn_last = norm.turn_rows - 1;
     bool residual = both;
     uint32_t residual_left = norm.rows;
     uint32_t normalised_left = norm.rows;
@@ -63,7 +62,7 @@ inline void collect(uint32_t beats, uint8_t mode, const NormJob norm, Stream<Por
     int at = 0;
 COLLECT:
     for (uint32_t i = 0; i < beats; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         PortBeat beat = zeros<PORT_BYTES>();
         if (mode == ROW_NORM) {
             if (residual) {
@@ -83,17 +82,17 @@ COLLECT:
         stored.write(beat);
         const bool row_ends = at == (residual ? residual_last : normalised_last);
         const bool last = residual ? residual_left == 1 : normalised_left == 1;
-        const bool group_ends = row_ends && (row == group_last || last);
+        const bool turn_ends = row_ends && (row == turn_last || last);
         at = row_ends ? 0 : at + 1;
         if (row_ends) {
-            row = group_ends ? 0 : row + 1;
+            row = turn_ends ? 0 : row + 1;
             if (residual) {
                 --residual_left;
             } else {
                 --normalised_left;
             }
         }
-        if (group_ends && both) residual = !residual;
+        if (turn_ends && both) residual = !residual;
     }
 }
 

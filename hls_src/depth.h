@@ -20,7 +20,9 @@ inline uint16_t millimetres(int32_t logarithm) {
     const int rest = v & 7;
     const int32_t low = static_cast<int32_t>(POW_TABLE[f]);
     const int32_t step = static_cast<int32_t>(POW_TABLE[f + 1]) - low;
-    const int32_t power = low + ((step * rest + 4) >> 3);
+    const int32_t part = ((rest & 1) != 0 ? step : 0) + ((rest & 2) != 0 ? step * 2 : 0) +
+                         ((rest & 4) != 0 ? step * 4 : 0);  // step * rest
+    const int32_t power = low + ((part + 4) >> 3);
     return static_cast<uint16_t>(clamp_to(rshift(power, 15 - (v >> 11)), 0, 65535));
 }
 
@@ -29,7 +31,7 @@ inline void depth(const MapJob map, Stream<Corners> &corners, Stream<uint16_t> &
     Position at = {0, 0, 0, 0};
 DEPTH:
     for (uint32_t i = 0; i < map.corners; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const Corners around = corners.read();
         const int32_t here = static_cast<int16_t>(half_at(around, 0));
         const int32_t side = static_cast<int16_t>(half_at(around, LANES));

@@ -37,18 +37,18 @@ struct MatrixJob {
     uint8_t shift_b;     // ATTENTION: output
     uint16_t mult_a;
     uint16_t mult_b;
-    uint32_t rows;        // tokens or pixels
-    uint16_t height;      // CONV3X3: the map
+    uint32_t rows;    // tokens or pixels
+    uint16_t height;  // CONV3X3: the map
     uint16_t width;
-    uint16_t row_lines;   // lines of a source row (of one pixel)
-    uint16_t k_lines;     // lines of a weight row: row_lines, CONV3X3 9 * row_lines
-    uint16_t outputs;     // output channels
-    uint16_t out_lines;   // lines of a destination row
-    uint16_t heads;       // ATTENTION
+    uint16_t row_lines;  // lines of a source row (of one pixel)
+    uint16_t k_lines;    // lines of a weight row: row_lines, CONV3X3 9 * row_lines
+    uint16_t outputs;    // output channels
+    uint16_t out_lines;  // lines of a destination row
+    uint16_t heads;      // ATTENTION
     uint16_t head_dim;
-    uint16_t k_offset;    // planes
+    uint16_t k_offset;  // planes
     uint16_t v_offset;
-    uint16_t experts;     // 1 unless MODE_UP, MODE_DOWN
+    uint16_t experts;  // 1 unless MODE_UP, MODE_DOWN
     uint16_t top_k;
     uint16_t first_slot;
     uint16_t src_stride;

@@ -49,7 +49,7 @@ inline void fill(const MatrixJob job, Stream<Chunk> &descriptors, Stream<Word> &
     int i_inner = 0;
 FILL:
     for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         weights[address] = words.read();
         if (i_inner + 1 < inner_count) {
             ++i_inner;
@@ -119,7 +119,7 @@ CLEAR:
     int start = 0;  // address of the row's first word
 STEPS:
     for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
 #pragma HLS DEPENDENCE variable = rows type = inter dependent = false
         const bool is_loading = step < load && unit + 1 < units;
         const bool is_busy = unit >= 0 && step < mac;

@@ -75,7 +75,7 @@ inline void finish(const MatrixJob job, Stream<Chunk> &descriptors,
     const int table_words = has_table ? TABLE_WORDS : 0;
 TABLES:
     for (int i = 0; i < table_words; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const TableWord word = activation[i];
         for (int lane = 0; lane < T * OH; ++lane) {
 #pragma HLS UNROLL
@@ -107,7 +107,7 @@ CLEAR:
     int leaving = T;       // which held line leaves next
 FINISH:
     for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const bool is_working = tile < tiles;
         const bool is_arriving = is_working && channel < arriving;
         const bool is_b = control.is_attention || (channel & 2) != 0;

@@ -26,7 +26,6 @@ static_assert(ENTRIES * static_cast<int>(RECORD_ENTRY) == LINE, "a record is a l
 
 inline void gate_select(const GateJob gate, Stream<PortBeat> &rows, Stream<int32_t> &logits,
                         Stream<Line> &decisions) {
-    const uint32_t total = static_cast<uint32_t>(gate.tokens) * gate.steps;
     int32_t best[ENTRIES];
     uint8_t chosen[ENTRIES];
 #pragma HLS ARRAY_PARTITION variable = best complete
@@ -40,8 +39,8 @@ inline void gate_select(const GateJob gate, Stream<PortBeat> &rows, Stream<int32
     int lane = 0;
     int e = 0;
 SELECT:
-    for (uint32_t i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+    for (uint32_t i = 0; i < gate.logits; ++i) {
+#pragma HLS PIPELINE II = 1 style = flp
         if (lane == 0) beat = rows.read();
         const int32_t logit = static_cast<int32_t>(word_at(beat, 0));
         const bool valid = e < gate.experts;
@@ -82,14 +81,13 @@ inline uint32_t gate_power(int32_t top, int32_t logit) {
 
 inline void gate_sum(const GateJob gate, Stream<int32_t> &logits, Stream<Line> &decisions,
                      Stream<Line> &decided, Stream<uint32_t> &totals) {
-    const uint32_t total = static_cast<uint32_t>(gate.tokens) * gate.steps;
     Line decision = zeros<LINE>();
     int32_t top = 0;
     UInt<23> sum = 0;
     int e = 0;
 SUM:
-    for (uint32_t i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+    for (uint32_t i = 0; i < gate.logits; ++i) {
+#pragma HLS PIPELINE II = 1 style = flp
         if (e == 0) {
             decision = decisions.read();
             decided.write(decision);
@@ -135,7 +133,7 @@ inline void gate_divide(const GateJob gate, Stream<Line> &decided, Stream<uint32
     int lane = 0;
 DIVIDE:
     for (uint32_t i = 0; i < steps; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         if (entry == 0) {
             decision = decided.read();
             total = totals.read();
@@ -166,7 +164,7 @@ inline void gate_records(const GateJob gate, Stream<PortBeat> &entries, Stream<P
     bool fresh = true;
 RECORDS:
     for (uint32_t i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         PortBeat next = first[0];
         if (fresh) next = entries.read();
         records.write(next);

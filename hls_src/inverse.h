@@ -59,7 +59,7 @@ CLEAR:
     int step = 0;
 INVERT:
     for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const bool is_first = step == 0;
         const bool is_digit = step < QUOTIENT_DIGITS;
         Sums sum = zeros<QUERY_BYTES>();

@@ -41,7 +41,7 @@ void m3vit_accel(
     uint32_t bank_bytes, uint32_t frame_bytes, uint32_t result_bytes, uint32_t *id_magic,
     uint32_t *id_abi, uint32_t *id_shape, uint32_t *cap_half_lines, uint32_t *cap_tokens,
     uint32_t *cap_map_lines, uint32_t *run_error, uint32_t *run_pc) {
-// clang-format off
+    // clang-format off
 #pragma HLS INTERFACE mode = m_axi port = bank_program bundle = bank_program offset = slave \
     max_read_burst_length = 16 num_read_outstanding = 16
 #pragma HLS INTERFACE mode = m_axi port = bank_weights0 bundle = bank_weights0 offset = slave \

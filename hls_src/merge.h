@@ -44,7 +44,7 @@ CHUNKS:
         int line = 0;
     LINES:
         for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             const bool is_last_line = segment == last_segment && line == end_line;
             const int channels = is_last_line ? last_channels : HALVES;
             const Line update = ordered.read();

@@ -56,7 +56,7 @@ OUTPUT_ROWS:
         const bool odd_arrives = (loaded & 1) != 0;
     LOAD_ROW:
         for (uint32_t i = 0; i < arriving; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             const PortBeat pixel = pixels.read();
             if (odd_arrives) {
                 odd[i] = pixel;
@@ -74,7 +74,7 @@ OUTPUT_ROWS:
         int place = 0;  // of the near pixel
     GIVE_ROW:
         for (uint32_t i = 0; i < map.give_steps; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             const bool left = b < low;
             const bool clamped = left ? x == 0 : x == map.width - 1;
             const int distance = left ? -map.pixel_beats : map.pixel_beats;

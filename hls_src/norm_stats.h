@@ -5,7 +5,10 @@
 //
 //   norm_stats   completed -> moments, one per row; the row goes on to `waiting`
 //   norm_scale   moments -> radicands
-//   loop         row x beat; row
+//   loop         row x beat; row x step
+//
+// A row's result leaves in steps of its own, whatever the next row does: `norm_scale` has
+// SCALE_STEPS of them, more than its pipeline has stages.
 #ifndef M3VIT_NORM_STATS_H
 #define M3VIT_NORM_STATS_H
 
@@ -32,13 +35,12 @@ static_assert(sizeof(Radicand) == 16, "a power of two of bits");
 
 inline void norm_stats(const NormJob norm, Stream<PortBeat> &completed, Stream<PortBeat> &waiting,
                        Stream<Moments> &moments) {
-    const uint32_t total = norm.rows * norm.in_beats;
     int beat = 0;
     Int<27> sum = 0;
     UInt<42> squares = 0;
 STATS:
-    for (uint32_t i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+    for (uint32_t i = 0; i < norm.row_beats; ++i) {
+#pragma HLS PIPELINE II = 1 style = flp
         const PortBeat row = completed.read();
         waiting.write(row);
         int32_t beat_sum = 0;
@@ -60,26 +62,30 @@ STATS:
 }
 
 inline void norm_scale(const NormJob norm, Stream<Moments> &moments, Stream<Radicand> &radicands) {
+    int step = 0;
 SCALE:
-    for (uint32_t r = 0; r < norm.rows; ++r) {
-#pragma HLS PIPELINE II = 1
-        const Moments found = moments.read();
-        const UInt<42> squares = static_cast<uint64_t>(found.squares);
-        const UInt<11> n = norm.channels;
-        const Int<27> sum = found.sum;
-        const uint64_t wide = static_cast<uint64_t>(squares) * n;
-        const int64_t square = static_cast<int64_t>(sum) * sum;
-        uint64_t u = wide - static_cast<uint64_t>(square) + norm.eps;
-        int k = 0;
-        for (int step = 16; step >= 1; step /= 2) {
+    for (uint32_t i = 0; i < norm.scale_steps; ++i) {
+#pragma HLS PIPELINE II = 1 style = flp
+        if (step == 0) {
+            const Moments found = moments.read();
+            const UInt<42> squares = static_cast<uint64_t>(found.squares);
+            const UInt<11> n = norm.channels;
+            const Int<27> sum = found.sum;
+            const uint64_t wide = static_cast<uint64_t>(squares) * n;
+            const int64_t square = static_cast<int64_t>(sum) * sum;
+            uint64_t u = wide - static_cast<uint64_t>(square) + norm.eps;
+            int k = 0;
+            for (int by = 16; by >= 1; by /= 2) {
 #pragma HLS UNROLL
-            if (u >> (64 - 2 * step) == 0) {
-                u <<= 2 * step;
-                k += step;
+                if (u >> (64 - 2 * by) == 0) {
+                    u <<= 2 * by;
+                    k += by;
+                }
             }
+            const Radicand radicand = {u >> 28, found.sum, k};
+            radicands.write(radicand);
         }
-        const Radicand radicand = {u >> 28, found.sum, k};
-        radicands.write(radicand);
+        step = step == SCALE_STEPS - 1 ? 0 : step + 1;
     }
 }
 

@@ -43,7 +43,7 @@ inline void normalise(const NormJob norm, Stream<PortBeat> &table, Stream<PortBe
     int filled = 0;
 TABLE:
     for (uint32_t i = 0; i < norm.table_beats; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         word = shifted_in<ENTRY_WORD, PORT_BYTES>(word, table.read());
         if (++part == ENTRY_BEATS) {
             part = 0;
@@ -51,13 +51,12 @@ TABLE:
         }
     }
     const int row_steps = 2 * norm.out_beats;
-    const uint32_t total = norm.rows * row_steps;
     RowScale row = {0, 0, 0, 0};
     PortBeat result = zeros<PORT_BYTES>();
     int step = 0;
 NORMALISE:
-    for (uint32_t i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+    for (uint32_t i = 0; i < norm.normalise_steps; ++i) {
+#pragma HLS PIPELINE II = 1 style = flp
         if (step == 0) row = inverses.read();
         PortBeat x = zeros<PORT_BYTES>();
         if (step < norm.in_beats) x = waiting.read();

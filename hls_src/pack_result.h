@@ -20,7 +20,7 @@ inline void pack_result(const ResultJob result, Stream<uint8_t> &ids, Stream<uin
     int place = 0;
 PACK:
     for (uint32_t i = 0; i < result.steps; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         Bytes<1> one = zeros<1>();
         Bytes<2> two = zeros<2>();
         if (i < result.pixels) {

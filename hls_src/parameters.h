@@ -39,7 +39,7 @@ inline void load_parameters(const MatrixJob job, Stream<Chunk> &descriptors,
     Line line = zeros<LINE>();
 TABLE:
     for (int i = 0; i < table_words; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         if ((i & 7) == 0) line = tables.read();
         activation[i] = bottom<LINE, 8>(line);
         line = shift_out<LINE, 8>(line);
@@ -48,7 +48,7 @@ TABLE:
     ParameterWord word = zeros<PARAMETER_BYTES * OH>();
 PARAMETERS:
     for (int i = 0; i < outputs; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         Bytes<BEAT> beat = zeros<BEAT>();
         if ((i & 2) == 0) {
             beat = parameters_a.read();

@@ -80,7 +80,7 @@ STRIPS:
         if (reused != 0) head = tail;
     FILL_STRIP:
         for (int i = 0; i < beats; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             const PortBeat beat = pixels.read();
             const int index = i + reused;
             if (index == 0) {
@@ -104,7 +104,7 @@ STRIPS:
         bool flushing = false;
     GIVE_PATCHES:
         for (uint32_t i = 0; i < job.give_steps; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             const PortBeat stored = strip[(index - 1) & (STRIP_BEATS - 1)];
             const PortBeat beat = index == 0 ? head : stored;
             const int taken = flushing ? 0 : count;

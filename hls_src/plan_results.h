@@ -54,13 +54,14 @@ CHUNKS:
         // Units of most segments (planar: tiles), and of the last.
         const Unit most = unit_of(planar ? TILE : uint32_t(SEGMENT));
         const Unit last = unit_of(planar   ? chunk.rows
-                                  : joined ? rows * width
+                                  : joined ? small_product(rows, width)
                                            : width - (segments - 1) * SEGMENT);
         Runs count;
-        count.lines = rows * width;
-        count.runs = joined   ? last.runs
-                     : planar ? ((chunk.tiles - 1u) * most.runs + last.runs) * width
-                              : ((segments - 1) * most.runs + last.runs) * rows;
+        count.lines = small_product(rows, width);
+        const uint32_t of_tiles = small_product(chunk.tiles - 1u, most.runs) + last.runs;
+        const uint32_t of_segments = small_product(segments - 1u, most.runs) + last.runs;
+        count.runs = joined ? last.runs
+                            : small_product(planar ? of_tiles : of_segments, planar ? width : rows);
         if (rows == 0) count.runs = 0;
         counts.write(count);
         Runs residual_count = count;
@@ -89,7 +90,7 @@ CHUNKS:
         bool in_last_tile = chunk.tiles == 1 || joined;
     RUNS:
         for (uint32_t i = 0; i < count.runs; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             const bool in_last = planar ? in_last_tile : in_last_segment;
             const bool last_run = run_of_unit == (in_last ? last_run_at : most_run_at);
             const bool last_unit = last_run && unit == (in_last_tile ? last_unit_at : unit_at);

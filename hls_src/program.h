@@ -37,7 +37,7 @@ inline LineWords read_line(Port<PortBeat> port, uint32_t line) {
     port.read_request(static_cast<uint64_t>(line) * LINE_BEATS, LINE_BEATS);
 BEATS:
     for (int b = 0; b < LINE_BEATS; ++b) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const PortBeat beat = port.read();
         for (int i = 0; i < static_cast<int>(INSTRUCTION_WORDS - BEAT_WORDS); ++i) {
 #pragma HLS UNROLL

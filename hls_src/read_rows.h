@@ -14,11 +14,11 @@ inline void read_rows(const Rows rows, Port<PortBeat> port, Stream<PortBeat> &be
     RunWalk walk = walk_of(rows);
     // sequential: a port takes the requests of a group, then gives their beats
 READ_GROUPS:
-    for (uint32_t done = 0; done < rows.runs; done += PORT_RUNS) {
+    for (uint32_t done = 0; done < rows.runs; done += rows.group) {
         uint32_t wanted = 0;
     READ_REQUESTS:
-        for (int i = 0; i < PORT_RUNS; ++i) {
-#pragma HLS PIPELINE II = 1
+        for (int i = 0; i < rows.group; ++i) {
+#pragma HLS PIPELINE II = 1 style = flp
             if (walk.left != 0) {
                 const uint32_t count = beats_of_run(rows, walk);
                 port.read_request(static_cast<uint64_t>(walk.line) * LINE_BEATS, count);
@@ -28,7 +28,7 @@ READ_GROUPS:
         }
     READ_BEATS:
         for (uint32_t b = 0; b < wanted; ++b) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             beats.write(port.read());
         }
     }

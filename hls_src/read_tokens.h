@@ -11,15 +11,10 @@
 #ifndef M3VIT_READ_TOKENS_H
 #define M3VIT_READ_TOKENS_H
 
+#include "counts.h"
 #include "runs.h"
 
 namespace m3vit {
-
-// Valid rows of all tiles of a chunk.
-inline uint32_t chunk_rows(const Chunk &chunk) {
-#pragma HLS INLINE
-    return chunk.tiles == 0 ? 0 : (chunk.tiles - 1u) * T + chunk.rows;
-}
 
 inline void plan_tokens(const MatrixJob job, Stream<Chunk> &chunks, Stream<uint32_t> &starts,
                         Stream<uint32_t> &sources, Stream<Runs> &counts, Stream<Run> &runs) {
@@ -33,8 +28,8 @@ CHUNKS:
     for (uint32_t c = 0; c < job.chunks; ++c) {
         const uint32_t rows = chunk_rows(chunks.read());
         Runs count;
-        count.lines = rows * job.row_lines;
-        count.runs = joined ? (rows != 0 ? 1 : 0) : rows * row_runs;
+        count.lines = small_product(rows, job.row_lines);
+        count.runs = joined ? (rows != 0 ? 1 : 0) : small_product(rows, row_runs);
         counts.write(count);
         const uint8_t last_run = static_cast<uint8_t>(joined ? 0 : row_runs - 1);
         const uint32_t rest = joined ? count.lines : row_rest;
@@ -43,7 +38,7 @@ CHUNKS:
         uint8_t run_of_row = 0;
     RUNS:
         for (uint32_t i = 0; i < count.runs; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             const bool last = run_of_row == last_run;
             uint32_t first = line;
             if (run_of_row == 0) {

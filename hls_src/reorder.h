@@ -50,7 +50,7 @@ CHUNKS:
         int out_line = 0;
     LINES:
         for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
 #pragma HLS DEPENDENCE variable = buffer type = inter dependent = false
             const bool is_loading = tile < tiles && to_line < size;
             const bool is_leaving = out_token < out_rows;

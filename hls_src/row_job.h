@@ -15,8 +15,13 @@ namespace m3vit {
 constexpr int LANES = PORT_BYTES / 2;
 // Shortest round of slots: more than the stages between reading and writing a beat.
 constexpr uint32_t ROUND_STEPS = 16;
-// Beats of normalised rows that wait while the residual rows of their group are written.
+// Steps in which norm_scale, norm_root and norm_inverse take a row: 18 digits, and some in
+// which the result leaves the pipeline.
+constexpr int SCALE_STEPS = 24;
+// Beats of normalised rows that wait while the residual rows of their turn are written.
 constexpr uint32_t NORMALISED_DEPTH = 512;
+// Logarithm of the most rows in a turn.
+constexpr uint32_t MOST_TURN = 5;
 
 enum RowMode {
     ROW_COPY = 0,      // LOAD_RESIDUAL
@@ -32,6 +37,10 @@ enum RowMode {
 struct NormJob {
     uint64_t eps;
     uint32_t rows;
+    uint32_t row_beats;        // of all rows of int16
+    uint32_t combine_steps;    // and iterations of combine
+    uint32_t scale_steps;      // of norm_scale, norm_root, norm_inverse
+    uint32_t normalise_steps;  // and of normalise
     uint32_t table_beats;
     uint16_t channels;
     uint16_t in_beats;   // of a row of int16
@@ -40,11 +49,12 @@ struct NormJob {
     uint8_t slots;
     uint8_t rounds;  // in which the slots arrive, four a round
     uint8_t shift;
-    uint8_t group;  // rows that are written together
+    uint8_t turn_rows;  // rows of each tensor that are written in turn
 };
 
 // GATE.
 struct GateJob {
+    uint32_t logits;  // of all tokens, with the padding of their rows
     uint16_t tokens;  // that decide
     uint16_t rows;    // records
     uint8_t experts;

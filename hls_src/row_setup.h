@@ -11,6 +11,7 @@
 namespace m3vit {
 
 inline RowJob idle_row_job() {
+#pragma HLS INLINE
     RowJob job = RowJob();
     job.source = no_rows();
     job.slots0 = no_rows();
@@ -27,23 +28,27 @@ inline RowJob idle_row_job() {
 }
 
 inline void set_source(const Instruction &in, uint32_t rows, uint32_t lines, RowJob &job) {
+#pragma HLS INLINE
     const uint32_t total = lines_of_rows(rows, lines);
     job.source = rows_of(in.src, rows, lines, in.src_stride, total);
     job.source_beats = total * LINE_BEATS;
 }
 
 inline void set_target(const Instruction &in, uint32_t rows, uint32_t lines, RowJob &job) {
+#pragma HLS INLINE
     const uint32_t total = lines_of_rows(rows, lines);
     job.target = rows_of(in.dst, rows, lines, in.dst_stride, total);
     job.target_beats = total * LINE_BEATS;
 }
 
 inline void set_table(const Instruction &in, uint32_t lines, RowJob &job) {
+#pragma HLS INLINE
     job.table_beats = lines * LINE_BEATS;
     job.table = joined_rows(in.table, job.table_beats);
 }
 
 inline void set_load_residual(const Instruction &in, RowJob &job) {
+#pragma HLS INLINE
     const uint32_t lines = line_count(2 * in.cols_out);
     job.mode = ROW_COPY;
     set_table(in, lines_of_rows(in.rows, lines), job);
@@ -52,6 +57,7 @@ inline void set_load_residual(const Instruction &in, RowJob &job) {
 
 // Slots port, port + 4, ... of every row.
 inline Rows slot_rows(const Instruction &in, uint32_t port, uint32_t lines, uint32_t slot_lines) {
+#pragma HLS INLINE
     if (in.slots <= port) return no_rows();
     const uint32_t parts = (in.slots - port + 3) >> 2;
     const uint32_t line = in.slot_base + port * slot_lines;
@@ -62,7 +68,52 @@ inline Rows slot_rows(const Instruction &in, uint32_t port, uint32_t lines, uint
     return rows;
 }
 
+// Rows in turns of 2^turn rows: a run each if they follow each other.
+inline Rows turn_rows(uint32_t line, uint32_t count, uint32_t lines, uint32_t stride, uint32_t turn,
+                      bool joined) {
+#pragma HLS INLINE
+    Rows rows = single_rows(line, count, lines, stride);
+    if (joined) {
+        const uint32_t before = (count - 1) >> turn;  // full turns in front of the last
+        rows.runs = before + 1;
+        rows.stride = lines << turn;
+        rows.last_beats = static_cast<uint16_t>(product16(rows.beats, count - (before << turn)));
+        rows.beats = static_cast<uint16_t>(rows.beats << turn);
+        rows.group = 1;
+    } else {
+        rows.group = static_cast<uint8_t>(1u << turn);
+    }
+    return rows;
+}
+
+// LAYERNORM with slots writes residual rows and normalised rows in turns, which are as long
+// as the stream in which the normalised rows wait, and as what a port buffers.
+inline void set_slots(const Instruction &in, uint32_t wide, uint32_t narrow, RowJob &job) {
+#pragma HLS INLINE
+    NormJob &norm = job.norm;
+    const uint32_t slot_lines = job.source_beats / LINE_BEATS;
+    job.slots0 = slot_rows(in, 0, wide, slot_lines);
+    job.slots1 = slot_rows(in, 1, wide, slot_lines);
+    job.slots2 = slot_rows(in, 2, wide, slot_lines);
+    job.slots3 = slot_rows(in, 3, wide, slot_lines);
+
+    const bool joined = in.src_stride == wide && in.dst_stride == narrow;
+    const uint32_t together = run_group(norm.in_beats);
+    uint32_t turn = 0;
+    for (uint32_t next = 1; next <= MOST_TURN; ++next) {
+#pragma HLS UNROLL
+        const bool waits = (static_cast<uint32_t>(norm.out_beats) << next) <= NORMALISED_DEPTH;
+        const bool requested = joined || (1u << next) <= together;
+        if (waits && requested) turn = next;
+    }
+    norm.turn_rows = static_cast<uint8_t>(1u << turn);
+    job.updated = turn_rows(in.src, in.rows, wide, in.src_stride, turn, joined);
+    job.target = turn_rows(in.dst, in.rows, narrow, in.dst_stride, turn, joined);
+    job.target_beats += job.source_beats;
+}
+
 inline void set_layernorm(const Instruction &in, RowJob &job) {
+#pragma HLS INLINE
     const uint32_t wide = line_count(2 * in.cols_in);
     const uint32_t narrow = line_count(in.cols_in);
     job.mode = ROW_NORM;
@@ -82,30 +133,15 @@ inline void set_layernorm(const Instruction &in, RowJob &job) {
     norm.rounds = static_cast<uint8_t>(in.slots <= 4 ? 1 : (in.slots + 3) >> 2);
     const uint32_t shortest = norm.rounds > 1 && norm.in_beats < ROUND_STEPS ? ROUND_STEPS : 0;
     norm.round_steps = static_cast<uint16_t>(shortest != 0 ? shortest : norm.in_beats);
-    norm.group = PORT_RUNS;
-    if (in.slots == 0) return;
-
-    const uint32_t slot_lines = job.source_beats / LINE_BEATS;
-    job.slots0 = slot_rows(in, 0, wide, slot_lines);
-    job.slots1 = slot_rows(in, 1, wide, slot_lines);
-    job.slots2 = slot_rows(in, 2, wide, slot_lines);
-    job.slots3 = slot_rows(in, 3, wide, slot_lines);
-    // Normalised rows wait while the residual rows of their group are written.
-    uint32_t group = PORT_RUNS;
-HALVE:
-    for (int i = 0; i < 2; ++i) {
-#pragma HLS UNROLL
-        if (group * norm.out_beats > NORMALISED_DEPTH) group >>= 1;
-    }
-    norm.group = static_cast<uint8_t>(group);
-    job.target = single_rows(in.dst, in.rows, narrow, in.dst_stride);
-    job.updated = single_rows(in.src, in.rows, wide, in.src_stride);
-    job.target.group = norm.group;
-    job.updated.group = norm.group;
-    job.target_beats += job.source_beats;
+    norm.combine_steps = multiple(lines_of_rows(in.rows, norm.round_steps), norm.rounds);
+    norm.row_beats = job.source_beats;
+    norm.scale_steps = SCALE_STEPS * in.rows;
+    norm.normalise_steps = 2 * job.target_beats;
+    if (in.slots != 0) set_slots(in, wide, narrow, job);
 }
 
 inline void set_gate(const Instruction &in, RowJob &job) {
+#pragma HLS INLINE
     const uint32_t tokens = in.per_image != 0 ? 1 : in.rows;
     const uint32_t lines = line_count(4 * in.experts);
     job.mode = ROW_GATE;
@@ -117,6 +153,7 @@ inline void set_gate(const Instruction &in, RowJob &job) {
     gate.rows = static_cast<uint16_t>(in.rows);
     gate.experts = static_cast<uint8_t>(in.experts);
     gate.steps = static_cast<uint8_t>(lines * (LINE / 4));
+    gate.logits = product16(tokens, gate.steps);
     gate.top_k = static_cast<uint8_t>(in.top_k);
     gate.over_all = in.gate_mode == GATE_SOFTMAX_ALL ? 1 : 0;
     gate.per_image = static_cast<uint8_t>(in.per_image);
@@ -124,6 +161,7 @@ inline void set_gate(const Instruction &in, RowJob &job) {
 
 // The map itself, and what each process behind `neighbours` has to do with it.
 inline MapJob map_of(const Instruction &in, uint8_t mode, uint32_t row_bytes, uint32_t factor) {
+#pragma HLS INLINE
     const uint32_t lines = line_count(row_bytes);
     const uint32_t every = lines * LINE_BEATS;
     const uint32_t some = (row_bytes + PORT_BYTES - 1) / PORT_BYTES;
@@ -145,6 +183,7 @@ inline MapJob map_of(const Instruction &in, uint8_t mode, uint32_t row_bytes, ui
 }
 
 inline void set_upsample(const Instruction &in, RowJob &job) {
+#pragma HLS INLINE
     const uint32_t lines = line_count(in.cols_in);
     const uint32_t pixels = product16(in.height, in.width);
     job.mode = ROW_UPSAMPLE;
@@ -155,6 +194,7 @@ inline void set_upsample(const Instruction &in, RowJob &job) {
 }
 
 inline void set_output(const Instruction &in, RowJob &job) {
+#pragma HLS INLINE
     const bool depth = in.opcode == OP_OUTPUT_DEPTH;
     const uint32_t row_bytes = depth ? 2 : (in.wide != 0 ? 2 * in.cols_in : in.cols_in);
     const uint32_t pixels = product16(in.height, in.width);
@@ -170,11 +210,12 @@ inline void set_output(const Instruction &in, RowJob &job) {
     result.pixels = pixels << (in.factor & 6);
     result.two_bytes = depth ? 1 : 0;
     const uint32_t lines = line_count(depth ? 2 * result.pixels : result.pixels);
-    result.steps = lines * static_cast<uint32_t>(depth ? LINE / 2 : LINE);
+    result.steps = lines << (depth ? 5 : 6);  // LINE bytes, one or two a pixel
     job.image = joined_rows(0, lines * LINE_BEATS);
 }
 
 inline void set_load_patches(const Instruction &in, RowJob &job) {
+#pragma HLS INLINE
     constexpr uint32_t BYTES = PORT_BYTES;
     const uint32_t strips = divide(in.height, in.patch).quotient;
     const uint32_t columns = divide(in.width, in.patch).quotient;
@@ -204,6 +245,10 @@ inline void set_load_patches(const Instruction &in, RowJob &job) {
 }
 
 inline RowJob make_row_job(const Instruction &in) {
+#pragma HLS INLINE off
+#pragma HLS ALLOCATION function instances = product16 limit = 1
+#pragma HLS ALLOCATION function instances = multiple limit = 1
+#pragma HLS ALLOCATION function instances = divide limit = 1
     RowJob job = idle_row_job();
     switch (in.opcode) {
     case OP_LOAD_PATCHES: set_load_patches(in, job); break;

@@ -1,9 +1,12 @@
 // Copyright (c) 2026, the m3vit-pynq authors
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What one port of the row pass reads or writes: runs of consecutive beats. Rows that
-// follow each other are cut into runs of JOINED_LINES lines, whatever their length; other
-// rows are one run each.
+// What one port of the row pass reads or writes: runs of consecutive beats.
+//
+// Rows that follow each other are cut into long runs, whatever their length, each a request
+// alone, which the port's adapter divides. Other rows are one run each; as many of them are
+// requested together as their bursts fit what a port buffers, so that a request never
+// waits for a beat that is taken later.
 #ifndef M3VIT_ROWS_H
 #define M3VIT_ROWS_H
 
@@ -11,10 +14,11 @@
 
 namespace m3vit {
 
-constexpr uint32_t JOINED_LINES = 64;
+constexpr uint32_t JOINED_LINES = 1024;
 constexpr uint32_t JOINED_BEATS = JOINED_LINES * LINE_BEATS;
-// Runs that a port has under way.
-constexpr int PORT_RUNS = 16;
+// Bursts that a port has under way, as the top's pragmas state, and their longest.
+constexpr int PORT_BURSTS = 16;
+constexpr int BURST_BEATS = 16;
 
 struct Rows {
     uint32_t line;         // of the first run
@@ -24,12 +28,12 @@ struct Rows {
     uint16_t beats;        // of a run
     uint16_t last_beats;   // of the last run
     uint8_t parts;         // runs of a row
-    uint8_t group;         // runs that are under way together
+    uint8_t group;         // runs that are requested together
 };
 
 inline Rows no_rows() {
 #pragma HLS INLINE
-    const Rows rows = {0, 0, 0, 0, 0, 0, 1, PORT_RUNS};
+    const Rows rows = {0, 0, 0, 0, 0, 0, 1, 1};
     return rows;
 }
 
@@ -46,6 +50,18 @@ inline Rows joined_rows(uint32_t line, uint32_t beats) {
     return rows;
 }
 
+// Runs of `beats` beats that are requested together.
+inline uint32_t run_group(uint32_t beats) {
+#pragma HLS INLINE
+    const uint32_t bursts = (beats + BURST_BEATS - 1) / BURST_BEATS;
+    uint32_t group = 1;
+    for (int log = 1; log <= 4; ++log) {
+#pragma HLS UNROLL
+        if (bursts <= static_cast<uint32_t>(PORT_BURSTS >> log)) group = 1u << log;
+    }
+    return group;
+}
+
 // Rows of `lines` lines, one run each.
 inline Rows single_rows(uint32_t line, uint32_t count, uint32_t lines, uint32_t stride) {
 #pragma HLS INLINE
@@ -55,6 +71,7 @@ inline Rows single_rows(uint32_t line, uint32_t count, uint32_t lines, uint32_t 
     rows.stride = stride;
     rows.beats = static_cast<uint16_t>(lines * LINE_BEATS);
     rows.last_beats = rows.beats;
+    rows.group = static_cast<uint8_t>(run_group(rows.beats));
     return rows;
 }
 

@@ -33,7 +33,7 @@ static_assert(SEGMENT % RUN_LINES == 0, "segments are whole runs");
 #ifdef M3VIT_FLAT_BURSTS
 
 // Requests and beats in one loop: a run is requested READ_AHEAD beats before its own.
-constexpr uint32_t READ_AHEAD = 128;
+constexpr uint32_t READ_AHEAD = 64;
 
 inline void read_lines(uint32_t chunks, Port<PortBeat> bank, Stream<Runs> &counts,
                        Stream<Run> &runs, Stream<Line> &lines) {
@@ -49,7 +49,7 @@ CHUNKS:
         Line line = zeros<LINE>();
     BEATS:
         for (uint32_t i = 0; i < steps; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             if (i < beats) {
                 const bool ends = !starts && left == 2;
                 --left;
@@ -86,7 +86,7 @@ CHUNKS:
             uint32_t beats = 0;
         REQUESTS:
             for (uint8_t i = 0; i < count; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
                 const Run run = runs.read();
                 bank.read_request(run.beat, run.beats);
                 beats += run.beats;
@@ -95,7 +95,7 @@ CHUNKS:
             Line line = zeros<LINE>();
         BEATS:
             for (uint32_t i = 0; i < beats; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
                 line = shift_in<LINE, PORT_BYTES>(line, bank.read());
                 if (at == LINE_BEATS - 1) lines.write(line);
                 at = at == LINE_BEATS - 1 ? 0 : at + 1;
@@ -115,7 +115,7 @@ RUNS:
         if (run.beats != 0) bank.read_request(run.beat, run.beats);
     BEATS:
         for (uint32_t i = 0; i < run.beats; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             beats.write(bank.read());
         }
     }
@@ -136,7 +136,7 @@ CHUNKS:
             uint32_t beats = 0;
         REQUESTS:
             for (uint8_t i = 0; i < count; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
                 const Run run = runs.read();
                 bank.write_request(run.beat, run.beats);
                 beats += run.beats;
@@ -145,7 +145,7 @@ CHUNKS:
             Line line = zeros<LINE>();
         BEATS:
             for (uint32_t i = 0; i < beats; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
                 if (at == 0) line = lines.read();
                 bank.write(bottom<LINE, PORT_BYTES>(line));
                 line = shift_out<LINE, PORT_BYTES>(line);

@@ -27,7 +27,7 @@ CHUNKS:
             shape.units != 0 ? counted<STEP_BITS, PIECE_BITS>(steps, shape.pieces) : 0;
     WORDS:
         for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             Word word = zeros<IN_PAR * OH>();
             if (is_attention) {
                 word = turned.read();
@@ -52,7 +52,7 @@ CHUNKS:
         const int total = counted<UNIT_BITS, STEP_BITS>(shape.units, row);
     PIECES_OF_CHUNK:
         for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             Piece piece = zeros<IN_PAR>();
             if (is_attention) {
                 piece = probabilities.read();
@@ -76,7 +76,7 @@ CHUNKS:
         const int total = counted<UNIT_BITS, STEP_BITS>(shape.units, shape.steps);
     RESULTS:
         for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             const Result result = results.read();
             if (is_attention) {
                 scores.write(result);

@@ -47,7 +47,7 @@ inline void share_chunks(const MatrixJob job, Stream<PlacedChunk> &placed, Strea
     bool table = true;
 SHARE:
     for (uint32_t i = 0; i < steps; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         if (table) now = placed.read();
         const bool read = now.chunk.tiles != 0;
         const bool layer = read && !attention;

@@ -86,7 +86,7 @@ CLEAR:
     int leaving = 2 * T;  // which held piece leaves next
 SOFTMAX:
     for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
 #pragma HLS DEPENDENCE variable = rows type = inter dependent = false
         const bool is_arriving = unit < units && step < steps;
         const bool is_leaving = unit != 0 && unit <= units;

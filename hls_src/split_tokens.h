@@ -12,7 +12,7 @@
 #ifndef M3VIT_SPLIT_TOKENS_H
 #define M3VIT_SPLIT_TOKENS_H
 
-#include "descriptors.h"
+#include "counts.h"
 #include "pieces.h"
 
 namespace m3vit {
@@ -41,7 +41,7 @@ CHUNKS:
         const Chunk chunk = chunks.read();
         const uint8_t subs = attention ? chunk.subs : uint8_t(1);
         const uint8_t last_sub = static_cast<uint8_t>(subs - 1);
-        const uint32_t steps = chunk.tiles * subs * (T * PIECES) * row;
+        const uint32_t steps = small_product(chunk.tiles * (T * PIECES), small_product(subs, row));
         const uint16_t last_tile = static_cast<uint16_t>(chunk.tiles - 1);
         Line ring[T];
 #pragma HLS ARRAY_PARTITION variable = ring dim = 0 complete
@@ -57,7 +57,7 @@ CHUNKS:
         uint16_t tile = 0;
     TOKENS:
         for (uint32_t i = 0; i < steps; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             const bool valid = tile != last_tile || token < chunk.rows;
             if (piece == 0) {
                 line = zeros<LINE>();

@@ -71,7 +71,7 @@ inline void transpose(const MatrixJob job, Stream<PortBeat> &values, Stream<Word
     unsigned out_piece = 0;
 TRANSPOSE:
     for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
 #pragma HLS DEPENDENCE variable = bank type = inter dependent = false
         const bool is_arriving = round < rounds && step < BLOCK_BEATS;
         const bool is_leaving = round != 0 && channel < out_channels;

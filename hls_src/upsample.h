@@ -22,7 +22,7 @@ inline void upsample(const MapJob map, Stream<Corners> &corners, Stream<PortBeat
     int beat = 0;
 UPSAMPLE:
     for (uint32_t i = 0; i < map.corners; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const Corners around = corners.read();
         PortBeat result = zeros<PORT_BYTES>();
         for (int b = 0; b < PORT_BYTES; ++b) {

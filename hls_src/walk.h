@@ -16,6 +16,7 @@
 #ifndef M3VIT_WALK_H
 #define M3VIT_WALK_H
 
+#include "counts.h"
 #include "walk_experts.h"
 
 namespace m3vit {
@@ -33,8 +34,8 @@ inline WalkSteps walk_steps(const MatrixJob &job) {
     const uint32_t element = job.store == STORE_ACT8 ? 1 : job.store == STORE_SCORES ? 4 : 2;
     const uint32_t line = job.planar ? job.dst_stride : 1u;
     WalkSteps steps;
-    steps.first_results = (job.first_groups * element / 16) * line;
-    steps.results = (job.chunk_groups * element / 16) * line;
+    steps.first_results = small_product(job.first_groups * element / 16, line);
+    steps.results = small_product(job.chunk_groups * element / 16, line);
     if (job.mode == MODE_ATTENTION) steps.first_results = steps.results = 1;
     steps.row_beats = 1 + job.k_lines * (LINE / BEAT);
     steps.sources = job.mode == MODE_DOWN ? job.row_lines : 0u;
@@ -80,8 +81,8 @@ SLOTS:
     uint32_t source = job.src;
     uint32_t target = down ? 0 : job.dst;
     if (attention) {
-        expert_beats = (job.src + uint32_t(job.k_offset) * job.src_stride) * (LINE / BEAT);
-        expert_table = job.src + uint32_t(job.v_offset) * job.src_stride;
+        expert_beats = (job.src + small_product(job.k_offset, job.src_stride)) * (LINE / BEAT);
+        expert_table = job.src + small_product(job.v_offset, job.src_stride);
     }
 // sequential: the queue of an expert is known before the first of its chunks leaves
 EXPERTS:
@@ -91,7 +92,7 @@ EXPERTS:
             up ? job.src_stride : job.out_lines, expert_memory, gate_memory, slots, queue);
         const uint16_t per_chunk = queues && length.rows != 0 ? length.rows : uint16_t(1);
         const uint16_t last_row = static_cast<uint16_t>(per_chunk - 1);
-        const uint32_t total = uint32_t(job.layer_chunks) * per_chunk;
+        const uint32_t total = small_product(job.layer_chunks, per_chunk);
 
         PlacedChunk now;
         now.chunk.tiles = queues ? length.tiles : job.tiles;
@@ -103,12 +104,13 @@ EXPERTS:
         now.spare = 0;
         uint16_t outputs_left = job.outputs;
         bool first = true;  // chunk of the layer
-        uint32_t row = 0;   // of the queue
-        uint32_t in_tile = 0;
+        uint16_t row = 0;   // of the queue
+        uint8_t in_tile = 0;
         Gates tile_gates = Gates();
+#pragma HLS ARRAY_PARTITION variable = tile_gates.gate dim = 0 complete
     CHUNKS:
         for (uint32_t i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             if (row == 0) {
                 const uint16_t most = first ? first_outputs : most_outputs;
                 const uint16_t outputs = outputs_left < most ? outputs_left : most;
@@ -120,7 +122,8 @@ EXPERTS:
                                                       : job.head_dim == 64 ? 1
                                                       : job.head_dim == 32 ? outputs / 32
                                                                            : outputs / 16);
-                now.beats = attention ? job.rows * (LINE / BEAT) : groups * steps.row_beats;
+                now.beats =
+                    attention ? job.rows * (LINE / BEAT) : small_product(groups, steps.row_beats);
                 placed.write(now);
                 if (attention) {
                     now.weights += uint32_t(job.src_stride) * (LINE / BEAT);
@@ -150,8 +153,8 @@ EXPERTS:
         }
         expert_beats += job.expert_lines * (LINE / BEAT);
         expert_table += TABLE_LINES;
-        source += length.rows * steps.sources;
-        target += length.rows * steps.targets;
+        source += small_product(length.rows, steps.sources);
+        target += small_product(length.rows, steps.targets);
     }
 }
 

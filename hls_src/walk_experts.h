@@ -51,7 +51,7 @@ inline void load_records(uint32_t records, uint32_t rows, uint32_t experts, uint
     uint8_t at = 0;  // beat of the record
 RECORDS:
     for (uint32_t i = 0; i < beats; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const PortBeat beat = bank.read();
         for (int j = 0; j < BEAT_ENTRIES; ++j) {
 #pragma HLS UNROLL

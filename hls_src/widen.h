@@ -15,7 +15,7 @@
 #ifndef M3VIT_WIDEN_H
 #define M3VIT_WIDEN_H
 
-#include "descriptors.h"
+#include "counts.h"
 #include "pieces.h"
 #include "shapes.h"
 
@@ -42,7 +42,7 @@ inline void widen_rows(uint32_t groups, uint32_t k_lines, Stream<PortBeat> &even
                        Stream<Bytes<BEAT>> &parameters) {
     const uint16_t row = static_cast<uint16_t>(ROW_HEAD + k_lines * LINE_BEATS);
     const uint16_t last_at = static_cast<uint16_t>(row - 1);
-    const uint32_t beats = groups * row;
+    const uint32_t beats = small_product(groups, row);
     const uint32_t steps = beats ? beats + 1 : 0;
     uint16_t at = 0;        // beat of the row
     uint8_t piece_at = 0;   // beat of the piece
@@ -54,7 +54,7 @@ inline void widen_rows(uint32_t groups, uint32_t k_lines, Stream<PortBeat> &even
     Bytes<BEAT> odd_head = zeros<BEAT>();
 ROWS:
     for (uint32_t i = 0; i < steps; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const bool reads = i < beats;
         const bool head = at < ROW_HEAD;
         const bool head_done = reads && at == ROW_HEAD - 1;
@@ -97,7 +97,7 @@ inline void widen_keys(uint32_t keys, Stream<PortBeat> &beats, Stream<Word> &wor
     Line even = zeros<LINE>();  // pieces of the even key that wait for the odd one's
 KEYS:
     for (uint32_t i = 0; i < steps; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         const PortBeat beat = key < key_count ? beats.read() : zeros<PORT_BYTES>();
         line = shift_in<LINE, PORT_BYTES>(line, beat);
         const bool line_done = at == LINE_BEATS - 1;
@@ -137,7 +137,7 @@ CHUNKS:
         Line line = zeros<LINE>();
     TABLE:
         for (uint32_t i = 0; i < table; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             line = shift_in<LINE, PORT_BYTES>(line, even_beats.read());
             if (at == LINE_BEATS - 1) tables.write(line);
             at = at == LINE_BEATS - 1 ? 0 : at + 1;
@@ -161,7 +161,7 @@ CHUNKS:
         widen_rows(groups, job.k_lines, even_beats, odd_beats, words, parameters);
     VALUES:
         for (uint32_t i = 0; i < plane; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             values.write(even_beats.read());
         }
     }

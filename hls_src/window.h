@@ -12,7 +12,8 @@
 #ifndef M3VIT_WINDOW_H
 #define M3VIT_WINDOW_H
 
-#include "read_tokens.h"
+#include "counts.h"
+#include "pieces.h"
 
 namespace m3vit {
 
@@ -32,32 +33,32 @@ inline Line filled(int8_t value) {
 inline void window(const MatrixJob job, Stream<Chunk> &chunks, Stream<Line> &lines,
                    Stream<Line> &windows) {
     const bool conv = job.mode == MODE_CONV;
-    const uint32_t row = conv ? uint32_t(job.width) * job.row_lines : 0;  // lines
+    const uint32_t row = conv ? small_product(job.width, job.row_lines) : 0;  // lines
     const uint16_t last_column = static_cast<uint16_t>(row - 1);
     const uint16_t last_y = static_cast<uint16_t>(job.height - 1);
     const uint16_t last_x_of_row = static_cast<uint16_t>(job.width - 1);
     const uint8_t pixel = static_cast<uint8_t>(job.row_lines);
     const uint8_t last_pixel_line = static_cast<uint8_t>(pixel - 1);
     const uint32_t first = job.height > 1 ? 2 * row : row;
-    const uint32_t neighbours = conv ? job.rows * job.k_lines : 0;
+    const uint32_t neighbours = conv ? small_product(job.rows, job.k_lines) : 0;
     const Line outside = filled(job.pad);
 // sequential: rows that pass through, or map rows ahead of the first pixel, then pixels
 CHUNKS:
     for (uint32_t c = 0; c < job.chunks; ++c) {
         const Chunk chunk = chunks.read();
-        const uint32_t passing = conv ? 0 : chunk_rows(chunk) * job.row_lines;
+        const uint32_t passing = conv ? 0 : small_product(chunk_rows(chunk), job.row_lines);
         Line ring[RING_ROWS * RING_LINES];
 #pragma HLS BIND_STORAGE variable = ring type = ram_s2p impl = bram
     PASS:
         for (uint32_t i = 0; i < passing; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             windows.write(lines.read());
         }
         uint16_t column = 0;
         uint16_t base = 0;
     AHEAD:
         for (uint32_t i = 0; i < first; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             ring[base + column] = lines.read();
             if (column == last_column) base = RING_LINES;
             column = column == last_column ? 0 : column + 1;
@@ -71,9 +72,10 @@ CHUNKS:
         bool is_low = job.height < 3;  // no row y + 2
     PIXELS:
         for (uint32_t i = 0; i < neighbours; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
 #pragma HLS DEPENDENCE variable = ring type = inter dependent = false
-            // Row y + 2 is written at least five iterations before it is read.
+            // A line of row y + 2 is written 16 iterations or more before it is read, and the
+            // line in its place was read 7 or more before.
             if (ky == -1 && kx == -1 && !is_low) {
                 const uint8_t place = static_cast<uint8_t>((y + 2) & (RING_ROWS - 1));
                 ring[place * RING_LINES + centre + l] = lines.read();

@@ -41,6 +41,12 @@ using UInt = ap_uint<N>;
 template <typename T>
 using Stream = hls::stream<T>;
 
+template <int N>
+inline Bytes<N> zeros() {
+#pragma HLS INLINE
+    return Bytes<N>(0);  // without a value the bits of an ap_uint are undefined
+}
+
 // Byte, half word and word i of a word, as bits.
 template <int BITS>
 inline uint8_t byte_at(const ap_uint<BITS> &word, int i) {
@@ -90,6 +96,7 @@ using plain::set_byte;
 using plain::set_half;
 using plain::set_word;
 using plain::word_at;
+using plain::zeros;
 
 #endif
 
@@ -101,17 +108,10 @@ template <typename T>
 using Port = plain::Port<T>;
 #endif
 
-using Line = Bytes<LINE>;             // a line of device memory
-using PortBeat = Bytes<PORT_BYTES>;   // what one memory port moves per cycle
-using Piece = Bytes<IN_PAR>;          // what the engine takes of a line per cycle
-using Word = Bytes<IN_PAR * OH>;      // weights of one half engine for one cycle
-
-template <int N>
-inline Bytes<N> zeros() {
-#pragma HLS INLINE
-    Bytes<N> word = Bytes<N>();
-    return word;
-}
+using Line = Bytes<LINE>;            // a line of device memory
+using PortBeat = Bytes<PORT_BYTES>;  // what one memory port moves per cycle
+using Piece = Bytes<IN_PAR>;         // what the engine takes of a line per cycle
+using Word = Bytes<IN_PAR * OH>;     // weights of one half engine for one cycle
 
 }  // namespace m3vit
 

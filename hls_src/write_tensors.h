@@ -26,7 +26,7 @@ WRITE_GROUPS:
         uint32_t offered = 0;
     WRITE_REQUESTS:
         for (uint32_t i = 0; i < count; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             const Rows rows = other ? second : first;
             const RunWalk walk = other ? behind : ahead;
             const uint32_t length = beats_of_run(rows, walk);
@@ -40,12 +40,12 @@ WRITE_GROUPS:
         }
     WRITE_BEATS:
         for (uint32_t b = 0; b < offered; ++b) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             port.write(beats.read());
         }
     WRITE_RESPONSES:
         for (uint32_t i = 0; i < count; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
             port.write_response();
         }
         done += count;

@@ -24,6 +24,10 @@ struct Bytes {
 };
 
 template <int N>
+inline Bytes<N> zeros() {
+    return Bytes<N>();
+}
+template <int N>
 inline uint8_t byte_at(const Bytes<N> &word, int i) {
     return word.byte[i];
 }
@@ -57,14 +61,14 @@ using Holder = typename std::conditional<
     IS_SIGNED,
     typename std::conditional<
         (N <= 8), int8_t,
-        typename std::conditional<(N <= 16), int16_t,
-                                  typename std::conditional<(N <= 32), int32_t,
-                                                            int64_t>::type>::type>::type,
+        typename std::conditional<
+            (N <= 16), int16_t,
+            typename std::conditional<(N <= 32), int32_t, int64_t>::type>::type>::type,
     typename std::conditional<
         (N <= 8), uint8_t,
-        typename std::conditional<(N <= 16), uint16_t,
-                                  typename std::conditional<(N <= 32), uint32_t,
-                                                            uint64_t>::type>::type>::type>::type;
+        typename std::conditional<
+            (N <= 16), uint16_t,
+            typename std::conditional<(N <= 32), uint32_t, uint64_t>::type>::type>::type>::type;
 
 #ifdef M3VIT_CHECK_WIDTHS
 

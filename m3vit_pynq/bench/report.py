@@ -5,18 +5,55 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from m3vit_pynq.abi.boards import DEFAULT_BOARD
 from m3vit_pynq.analysis.workload import Workload
+from m3vit_pynq.bench.competitors import ONNXRUNTIME, TITLES, TORCH
 from m3vit_pynq.bench.cycles import NOT_COUNTED, BoardCycles, by_layer
 from m3vit_pynq.bench.speed import Comparison, Timing
 from m3vit_pynq.computer import commit, cores, processor, versions
 from m3vit_pynq.package import Package
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How everything was measured.
+
+    Attributes
+    ----------
+    engine : str
+        What computed on the emulated board; empty on a real one.
+    path : str
+        Arithmetic of the fast engine; empty for another.
+    threads : int
+        Of each.
+    peak : float or None
+        Products per second that one thread reaches on registers alone with the
+        path's instruction, where that is known.
+    load : float
+        Of the computer, when the measurement began.
+    notes : tuple of str
+        What is missing, or not as it was asked for.
+    """
+
+    engine: str = ""
+    path: str = ""
+    threads: int = 1
+    peak: float | None = None
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.engine} ({self.path})" if self.path else self.engine
 
 
 @dataclass(frozen=True)
@@ -33,8 +70,6 @@ class BenchReport:
         What a frame asks for if all experts are used, by task.
     registers_per_frame, registers_per_switch_frame : float
         Accesses without status polls.
-    engine : str
-        What computed on the emulated board; empty on a real one.
     """
 
     package: Package
@@ -44,19 +79,23 @@ class BenchReport:
     workloads: Mapping[str, Workload]
     registers_per_frame: float
     registers_per_switch_frame: float
-    engine: str = ""
+    setting: Setting = field(default_factory=Setting)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "package": self.package.config.name,
             "board": self.board,
-            "engine": self.engine,
+            "engine": self.setting.engine,
+            "path": self.setting.path,
+            "threads": self.setting.threads,
+            "load": self.setting.load,
+            "notes": list(self.setting.notes),
             "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "machine": {"processor": processor(), "cores": cores()},
             "commit": commit(),
-            "versions": versions(),
-            "speed": {task: _speed(c) for task, c in self.comparisons.items()},
+            "versions": _versions(),
+            "speed": {task: self._speed(c) for task, c in self.comparisons.items()},
             "workload": {
                 task: {
                     "macs": w.macs, "parameters": w.parameters, "weight_bytes": w.weight_bytes,
@@ -87,20 +126,50 @@ class BenchReport:
             "layers": by_layer(self.package, frame) if frame else {},
         }
 
+    def _speed(self, comparison: Comparison) -> dict[str, Any]:
+        others = comparison.others
+        forms = {form: others[form].median for form in ONNXRUNTIME if form in others}
+        return {
+            "emulated_ms": comparison.emulated.median,
+            "onnxruntime_ms": {form.partition("_")[2]: ms for form, ms in forms.items()} or None,
+            "torch_ms": others[TORCH].median if TORCH in others else None,
+            "ratio_onnxruntime": comparison.ratio_onnxruntime,
+            "ratio_torch": comparison.ratio_torch,
+            "timings": {
+                "emulated": _figures(comparison.emulated),
+                **{name: _figures(timing) for name, timing in others.items()},
+            },
+            "classes": {
+                opcode: {
+                    "ms": found.milliseconds, "macs": found.products,
+                    "of_peak": self._of_peak(found.milliseconds, found.products),
+                }
+                for opcode, found in comparison.classes.items()
+            },
+        }  # fmt: skip
+
+    def _of_peak(self, milliseconds: float, products: int) -> float | None:
+        """Share of what all threads would reach on registers alone."""
+        if not (self.setting.peak and products and milliseconds):
+            return None
+        return products / (1e-3 * milliseconds) / (self.setting.peak * self._at_work)
+
+    @property
+    def _at_work(self) -> int:
+        """Threads that can be at work at the same time."""
+        return min(self.setting.threads, cores())
+
     def table(self) -> str:
         """The figures for a person."""
-        lines = [f"{self.package.config.name}, {processor()}, {cores()} cores", ""]
+        setting = self.setting
+        lines = [
+            f"{self.package.config.name}, {processor()}, {cores()} cores, load {setting.load:.1f}; "
+            f"{setting.threads} thread{'s' if setting.threads > 1 else ''} each"
+        ]
         for task, comparison in self.comparisons.items():
-            lines += [f"{task}: milliseconds per frame, median (quartiles) of "
-                      f"{len(comparison.emulated.milliseconds)}"]  # fmt: skip
-            who = f"emulated board, {self.engine}" if self.engine else "board"
-            lines.append(f"  {who:<26}{_timing(comparison.emulated)}")
-            if comparison.torch is not None:
-                who = f"PyTorch fp32, {comparison.torch_threads} threads"
-                lines.append(f"  {who:<26}{_timing(comparison.torch)}")
-                lines.append(f"  {'PyTorch / this':<26}{comparison.ratio:8.2f}")
-        if all(c.torch is None for c in self.comparisons.values()):
-            lines.append("  PyTorch is not installed: no comparison")
+            lines += self._task_lines(task, comparison)
+        lines += [f"note: {text}" for text in setting.notes]
+        lines += self._class_lines()
         lines += ["", "a frame asks for"]
         for task, w in self.workloads.items():
             lines.append(
@@ -112,6 +181,52 @@ class BenchReport:
             f"{self.registers_per_switch_frame:g} after a change of task"
         )
         return "\n".join([*lines, "", *self._board_lines(), *self._layer_lines()])
+
+    def _task_lines(self, task: str, comparison: Comparison) -> list[str]:
+        who = f"emulated board, {self.setting.name}" if self.setting.engine else "board"
+        best = comparison.best_onnxruntime
+        lines = [
+            "", f"{task}: milliseconds per frame, median (quartiles) of "
+            f"{len(comparison.emulated.milliseconds)}",
+            f"  {who:<36}{_timing(comparison.emulated)}",
+        ]  # fmt: skip
+        for name, timing in comparison.others.items():
+            lines.append(f"  {TITLES[name]:<36}{_timing(timing)}")
+        if best is not None:
+            who = f"{TITLES[best].partition(',')[0]} / this"
+            lines.append(f"  {who:<36}{comparison.ratio_onnxruntime:8.2f}")
+        if comparison.ratio_torch is not None:
+            lines.append(f"  {'PyTorch / this':<36}{comparison.ratio_torch:8.2f}")
+        return lines
+
+    def _class_lines(self) -> list[str]:
+        """Time of the first task by kind of instruction."""
+        task, comparison = next(iter(self.comparisons.items()))
+        if not comparison.classes:
+            return []
+        whole, peak = mean(comparison.emulated.milliseconds), self.setting.peak
+        heads = f"  {'':<22}{'ms':>8}{'share':>8}{'GMAC':>8}{'GMAC/s':>9}{'of peak':>9}"
+        lines = ["", f"{task} by instruction, mean milliseconds of a frame", heads]
+        rest, products = whole, 0
+        for opcode, found in comparison.classes.items():
+            lines.append(self._class_line(opcode, found.milliseconds, found.products, whole))
+            rest, products = rest - found.milliseconds, products + found.products
+        lines.append(self._class_line("around them", rest, 0, whole))
+        lines.append(self._class_line("frame", whole, products, whole))
+        if peak:
+            lines.append(
+                f"  peak: {self._at_work} x {peak / 1e9:.0f} GMAC/s with the instruction of "
+                f"{self.setting.path}, on registers alone"
+            )
+        return lines
+
+    def _class_line(self, name: str, milliseconds: float, products: int, whole: float) -> str:
+        line = f"  {name:<22}{milliseconds:8.2f}{milliseconds / whole:8.1%}"
+        if products:
+            line += f"{products / 1e9:8.2f}{products / milliseconds / 1e6:9.0f}"
+            share = self._of_peak(milliseconds, products)
+            line += f"{share:9.0%}" if share else ""
+        return line
 
     def _board_lines(self) -> list[str]:
         lines = ["boards"]
@@ -145,19 +260,24 @@ class BenchReport:
 
     def records(self) -> list[dict[str, Any]]:
         """One flat record per task, for `append_csv`."""
-        data = self.to_dict()
+        data, setting = self.to_dict(), self.setting
         return [
             {
                 "date": data["date"], "commit": data["commit"],
                 "processor": data["machine"]["processor"], "cores": data["machine"]["cores"],
-                "package": data["package"], "task": task, "engine": self.engine,
+                "load": round(setting.load, 1), "package": data["package"], "task": task,
+                "engine": setting.engine, "path": setting.path, "threads": setting.threads,
+                "repeats": len(c.emulated.milliseconds),
                 "emulated_ms": round(c.emulated.median, 2),
                 "emulated_busy_cores": round(c.emulated.busy_cores, 2),
-                "torch": data["versions"].get("torch", "") if c.torch else "",
-                "torch_ms": round(c.torch.median, 2) if c.torch else "",
-                "torch_threads": c.torch_threads or "",
-                "ratio": round(c.ratio, 3) if c.ratio else "",
+                "onnxruntime": data["versions"].get("onnxruntime", ""),
+                **{f"{form}_ms": _rounded(c.others.get(form)) for form in ONNXRUNTIME},
+                "ratio_onnxruntime": round(c.ratio_onnxruntime or 0, 3) or "",
+                "torch": data["versions"].get("torch", ""),
+                "torch_ms": _rounded(c.others.get(TORCH)),
+                "ratio_torch": round(c.ratio_torch or 0, 3) or "",
                 "registers_per_frame": self.registers_per_frame,
+                "notes": "; ".join(setting.notes),
                 **{
                     f"cycles_{name}": found.cycles(task) or ""
                     for name, found in self.boards.items()
@@ -167,18 +287,21 @@ class BenchReport:
         ]  # fmt: skip
 
 
-def _speed(comparison: Comparison) -> dict[str, Any]:
-    return {
-        "emulated_ms": _figures(comparison.emulated),
-        "torch_ms": _figures(comparison.torch),
-        "torch_threads": comparison.torch_threads,
-        "ratio": comparison.ratio,
-    }
+def _versions() -> dict[str, str]:
+    found = versions()
+    for name in ("onnxruntime", "onnx"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
-def _figures(timing: Timing | None) -> dict[str, Any] | None:
-    if timing is None:
-        return None
+def _rounded(timing: Timing | None) -> float | str:
+    return "" if timing is None else round(timing.median, 2)
+
+
+def _figures(timing: Timing) -> dict[str, Any]:
     return {
         "median": timing.median, "quartiles": list(timing.spread),
         "busy_cores": timing.busy_cores, "repeats": list(timing.milliseconds),

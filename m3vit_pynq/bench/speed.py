@@ -1,24 +1,28 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The emulated board against PyTorch fp32 on the same shapes, in one run.
+"""The emulated board against PyTorch and ONNX Runtime on the same shapes, in one run.
 
-Both run the same tasks in turn, so that whatever else the computer does hits
-both alike; what counts is the ratio.
+All run the same tasks in turn, so that whatever else the computer does hits
+all alike; what counts is the ratio.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
 
-from m3vit_pynq.computer import cores
-from m3vit_pynq.config import ModelConfig
+from m3vit_pynq.abi.isa import Opcode
+from m3vit_pynq.bench.competitors import ONNXRUNTIME, TORCH, Runner
 from m3vit_pynq.overlay import M3ViTOverlay
+
+#: Seconds between two measurements, in which threads that watch for work go to sleep.
+_PAUSE = 0.01
+#: Runs of each before the measurements.
+_WARM_UP = 2
 
 
 @dataclass(frozen=True)
@@ -48,56 +52,63 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One task on the emulated board and, where it is installed, in PyTorch.
+class ClassTime:
+    """What the instructions of one opcode took of a frame.
 
     Attributes
     ----------
-    ratio : float or None
-        Median over the repeats of PyTorch's time by the emulated board's:
-        above 1 the emulated board is faster.
-    torch_threads : int
-        Threads of PyTorch.
+    milliseconds : float
+        Of a frame, mean over the repeats.
+    products : int
+        Multiply-accumulates of a frame.
+    """
+
+    milliseconds: float
+    products: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One task on the emulated board and in whatever else took part.
+
+    Attributes
+    ----------
+    emulated : Timing
+    others : mapping of str to Timing
+        By the keys of `m3vit_pynq.bench.competitors.TITLES`.
+    classes : mapping of str to ClassTime
+        By opcode, in the fast engine; empty in another.
     """
 
     emulated: Timing
-    torch: Timing | None = None
-    ratio: float | None = None
-    torch_threads: int = 0
+    others: Mapping[str, Timing] = field(default_factory=dict)
+    classes: Mapping[str, ClassTime] = field(default_factory=dict)
 
+    def ratio(self, other: str) -> float | None:
+        """Median over the repeats of another's time by the emulated board's.
 
-def torch_is_installed() -> bool:
-    return importlib.util.find_spec("torch") is not None
+        Above 1 the emulated board is faster; None if the other did not take part.
+        """
+        if other not in self.others:
+            return None
+        pairs = zip(self.others[other].milliseconds, self.emulated.milliseconds, strict=True)
+        return median(a / b for a, b in pairs)
 
+    @property
+    def best_onnxruntime(self) -> str | None:
+        """The fastest form in ONNX Runtime, if any took part."""
+        forms = [form for form in ONNXRUNTIME if form in self.others]
+        return min(forms, key=lambda form: self.others[form].median, default=None)
 
-def torch_runner(config: ModelConfig) -> Callable[[np.ndarray, str], np.ndarray]:
-    """The model in PyTorch fp32 with random weights: frame and task to result.
+    @property
+    def ratio_onnxruntime(self) -> float | None:
+        """`ratio` of ONNX Runtime's fastest form."""
+        best = self.best_onnxruntime
+        return None if best is None else self.ratio(best)
 
-    It does what the accelerator does, from the uint8 frame to class ids or
-    metres. The time does not depend on the weights: every token visits
-    ``top_k`` experts whatever they hold.
-    """
-    import torch
-    from torch.nn import functional
-
-    from m3vit_pynq.training.model import M3ViT
-
-    torch.manual_seed(0)
-    model = M3ViT(config).eval()
-
-    def run(frame: np.ndarray, task: str) -> np.ndarray:
-        with torch.inference_mode():
-            pixels = torch.from_numpy(frame).permute(2, 0, 1)[None]
-            result = model(pixels, task)[task]
-            result = functional.interpolate(
-                result, scale_factor=config.head.output_upsample, mode="bilinear",
-                align_corners=False,
-            )  # fmt: skip
-            if result.shape[1] == 1:
-                return result[0, 0].exp().numpy()
-            return result[0].argmax(dim=0).to(torch.uint8).numpy()
-
-    return run
+    @property
+    def ratio_torch(self) -> float | None:
+        return self.ratio(TORCH)
 
 
 class _Stopwatch:
@@ -119,7 +130,10 @@ class _Stopwatch:
 
 
 def compare(
-    overlay: M3ViTOverlay, frame: np.ndarray, repeats: int, with_torch: bool
+    overlay: M3ViTOverlay,
+    frame: np.ndarray,
+    repeats: int,
+    others: Mapping[str, Runner] | None = None,
 ) -> dict[str, Comparison]:
     """Time every task of the loaded package.
 
@@ -128,62 +142,69 @@ def compare(
     frame : ndarray
         uint8 RGB at the model's size.
     repeats : int
-        Measurements of each, after one that does not count.
-    with_torch : bool
-        Whether to run PyTorch, in turn with the emulated board.
+        Measurements of each, after some that do not count.
+    others : mapping of str to callable, optional
+        What runs in turn with the emulated board, see `m3vit_pynq.bench.competitors`.
 
     Returns
     -------
     dict
         `Comparison` by task.
     """
-    config = overlay.package.config
-    reference, threads = None, 0
-    if with_torch:
-        reference = torch_runner(config)
-        threads = _best_threads(lambda: reference(frame, config.task_names[0]))
-    watches = {
-        (task, who): _Stopwatch()
-        for task in config.task_names
-        for who in ("emulated", "torch")[: 2 if with_torch else 1]
-    }
-    for task, who in watches:  # first calls compile, allocate and fill caches
-        reference(frame, task) if who == "torch" else overlay.run(frame, task)
-    for _ in range(repeats):
-        for (task, who), watch in watches.items():
-            if who == "torch":
-                watch(lambda task=task: reference(frame, task))
-            else:
-                watch(lambda task=task: overlay.run(frame, task))
+    others = others or {}
+    profile = _Profile(overlay)
     return {
-        task: _comparison(watches[task, "emulated"], watches.get((task, "torch")), threads)
-        for task in config.task_names
+        task: _compare_task(overlay, frame, repeats, others, task, profile)
+        for task in overlay.package.task_names
     }
 
 
-def _best_threads(run: Callable[[], object]) -> int:
-    """Set PyTorch to one thread or one per core, whichever is faster here and now.
+def _compare_task(
+    overlay: M3ViTOverlay,
+    frame: np.ndarray,
+    repeats: int,
+    others: Mapping[str, Runner],
+    task: str,
+    profile: _Profile,
+) -> Comparison:
+    runs: dict[str, Callable[[], object]] = {
+        "": lambda: overlay.run(frame, task),
+        **{name: (lambda run=run: run(frame, task)) for name, run in others.items()},
+    }
+    watches = {name: _Stopwatch() for name in runs}
+    for run in runs.values():  # first calls compile, allocate and fill caches
+        for _ in range(_WARM_UP):
+            run()
+    profile.clear()
+    for _ in range(repeats):
+        for name, run in runs.items():
+            time.sleep(_PAUSE)
+            watches[name](run)
+    timings = {name: watch.timing() for name, watch in watches.items()}
+    return Comparison(timings.pop(""), timings, profile.classes(repeats))
 
-    More threads are slower where other programs keep the cores busy.
-    """
-    import torch
 
-    fastest: dict[int, float] = {}
-    for threads in {1, cores()}:
-        torch.set_num_threads(threads)
-        run()
-        watch = _Stopwatch()
-        for _ in range(3):
-            watch(run)
-        fastest[threads] = min(watch.milliseconds)
-    best = min(fastest, key=fastest.get)
-    torch.set_num_threads(best)
-    return best
+class _Profile:
+    """The fast engine's own clock, where that engine runs."""
+
+    def __init__(self, overlay: M3ViTOverlay) -> None:
+        self._engine = fast_engine(overlay)
+
+    def clear(self) -> None:
+        if self._engine is not None:
+            self._engine.profile(clear=True)
+
+    def classes(self, frames: int) -> dict[str, ClassTime]:
+        if self._engine is None:
+            return {}
+        times = self._engine.profile().opcodes
+        return {
+            Opcode(opcode).name: ClassTime(1e3 * t.seconds / frames, round(t.products / frames))
+            for opcode, t in sorted(times.items(), key=lambda item: -item[1].seconds)
+        }
 
 
-def _comparison(emulated: _Stopwatch, other: _Stopwatch | None, threads: int) -> Comparison:
-    if other is None:
-        return Comparison(emulated.timing())
-    pairs = zip(other.milliseconds, emulated.milliseconds, strict=True)
-    ratio = median(a / b for a, b in pairs)
-    return Comparison(emulated.timing(), other.timing(), ratio, threads)
+def fast_engine(overlay: M3ViTOverlay):
+    """The overlay's `m3vit_pynq.emulator.fast.FastEngine`, or None if another computes."""
+    fabric = getattr(overlay.device, "fabric", None)
+    return getattr(getattr(fabric, "kernel", None), "engine", None)

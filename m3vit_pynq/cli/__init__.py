@@ -16,10 +16,21 @@ import sys
 from collections.abc import Sequence
 
 from m3vit_pynq._version import __version__
-from m3vit_pynq.cli import bench, convert, demo, disassemble, evaluate, export, info, live, train
+from m3vit_pynq.cli import (
+    bench,
+    convert,
+    demo,
+    disassemble,
+    estimate,
+    evaluate,
+    export,
+    info,
+    live,
+    train,
+)
 from m3vit_pynq.errors import M3ViTError
 
-COMMANDS = (demo, live, info, bench, evaluate, disassemble, convert, export, train)
+COMMANDS = (demo, live, info, bench, estimate, evaluate, disassemble, convert, export, train)
 
 #: Exit status of a command that could not do its work, and of Ctrl-C.
 EXIT_ERROR = 2

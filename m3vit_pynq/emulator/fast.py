@@ -17,7 +17,7 @@ from m3vit_pynq.abi.boards import Board
 from m3vit_pynq.abi.footprint import CAPACITIES
 from m3vit_pynq.abi.isa import BankLayout, Instruction, Opcode
 from m3vit_pynq.abi.registers import Command
-from m3vit_pynq.emulator.fastbuild import build
+from m3vit_pynq.emulator.fastbuild import build, load
 
 #: Memory that the engine works on: anything with a writable buffer of whole bytes.
 Memory = np.ndarray | memoryview | bytearray | None
@@ -56,8 +56,8 @@ class _RunArgs(ctypes.Structure):
 class _Profile(ctypes.Structure):
     _fields_ = [
         ("nanoseconds", ctypes.c_uint64 * 16), ("calling_thread", ctypes.c_uint64 * 16),
-        ("executions", ctypes.c_uint64 * 16), ("products", ctypes.c_uint64 * 16), ("packing", ctypes.c_uint64),
-        ("panels", ctypes.c_uint64),
+        ("executions", ctypes.c_uint64 * 16), ("products", ctypes.c_uint64 * 16),
+        ("packing", ctypes.c_uint64), ("panels", ctypes.c_uint64),
     ]  # fmt: skip
 
 
@@ -112,7 +112,7 @@ class Slots:
 
 @lru_cache(maxsize=8)
 def _load(path: str) -> ctypes.CDLL:
-    library = ctypes.CDLL(path)
+    library = load(path)
     handle, number, text = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_char_p
     point = ctypes.POINTER
     for name, result, arguments in (
@@ -141,6 +141,13 @@ def available_paths() -> tuple[str, ...]:
     return tuple(names)
 
 
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def thread_count(threads: int | None = None) -> int:
     """Threads to use: `threads`, ``$M3VIT_THREADS``, or the cores this process may use.
 
@@ -153,7 +160,7 @@ def thread_count(threads: int | None = None) -> int:
     if value is None:
         source, value = "M3VIT_THREADS", os.environ.get("M3VIT_THREADS") or None
     if value is None:
-        return min(_MAX_THREADS, len(os.sched_getaffinity(0)))
+        return min(_MAX_THREADS, _cores())
     with contextlib.suppress(TypeError, ValueError):
         if not isinstance(value, (bool, float)) and 1 <= int(value) <= _MAX_THREADS:
             return int(value)
@@ -321,7 +328,10 @@ class FastEngine:
         return self._checked(code)
 
     def forget(self, bank: Memory = None) -> None:
-        """Drop the packed weights of every bank that `bank` touches; without one, of all."""
+        """Drop packed weights before the next run: of every bank that `bank` touches, or of all.
+
+        Returns at once, also while another thread runs a program.
+        """
         if bank is None:
             self._library.m3vit_fast_forget(self._handle, None, 0)
             return

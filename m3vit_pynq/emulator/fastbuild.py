@@ -8,21 +8,27 @@ decided when the library does. Paths that the compiler does not know are left ou
 
 from __future__ import annotations
 
-import atexit
+import ctypes
 import hashlib
 import logging
 import os
 import platform
-import shutil
-import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 
 from m3vit_pynq.abi.generate import abi_header
-from m3vit_pynq.emulator.hostbuild import BuildError, find_compiler
+from m3vit_pynq.emulator.hostbuild import (
+    BuildError,
+    announce,
+    cache_directory,
+    find_compiler,
+    is_there,
+    library_folder,
+    run_compiler,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +54,6 @@ PATHS: dict[str, dict[str, tuple[str, ...]]] = {
     "aarch64": {"path_dotprod": ("-march=armv8.2-a+dotprod",)},
 }
 _MACHINES = {"AMD64": "x86_64", "arm64": "aarch64"}
-_TIMEOUT = 300.0
 
 
 def machine() -> str:
@@ -56,60 +61,22 @@ def machine() -> str:
     return _MACHINES.get(platform.machine(), platform.machine())
 
 
-def _run(command: Sequence[str]) -> str:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BuildError(f"{command[0]} did not finish in {_TIMEOUT:.0f} s") from error
-    if done.returncode:
-        raise BuildError(
-            f"{' '.join(command)} failed; is the compiler complete?\n{done.stderr[-4000:]}"
-        )
-    return done.stdout
-
-
 def _understands(compiler: str, flags: Sequence[str]) -> bool:
     try:
-        _run([compiler, *flags, "-E", "-x", "c++", os.devnull])
+        run_compiler([compiler, *flags, "-E", "-x", "c++", os.devnull])
     except BuildError:
         return False
     return True
 
 
 def source_hash() -> str:
-    """Identifies what a library is built from."""
+    """Identifies what a library is built from, and the kind of computer it is for."""
     digest = hashlib.sha256(abi_header().encode())
     for path in sorted(SOURCES.glob("*")):
         if path.suffix in (".h", ".cpp"):
             digest.update(f"{path.name} {path.stat().st_size}\n".encode() + path.read_bytes())
-    digest.update(repr((FLAGS, PATHS, machine())).encode())
+    digest.update(repr((FLAGS, PATHS, machine(), sys.platform, platform.libc_ver()[0])).encode())
     return digest.hexdigest()
-
-
-def cache_directory() -> Path:
-    """Per-user cache of compiled libraries."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "m3vit_pynq" / "fast"
-
-
-@lru_cache(maxsize=1)
-def _temporary_directory() -> Path:
-    """For this process, where the cache cannot be written."""
-    folder = tempfile.mkdtemp(prefix="m3vit-fast-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
-
-
-def _writable(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        logger.warning("%s cannot be written (%s): the engine is built for now only", folder, error)
-        return _temporary_directory()
 
 
 def _units(compiler: str, kind: str) -> tuple[dict[str, tuple[str, ...]], list[str]]:
@@ -159,13 +126,13 @@ def compile_to(
         objects = [str(scratch / f"{source.stem}.o") for source in sources]
 
         def one(source: Path, flags: tuple[str, ...], out: str) -> None:
-            _run([*common, *flags, *extra, "-c", str(source), "-o", out])
+            run_compiler([*common, *flags, *extra, "-c", str(source), "-o", out])
 
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             list(pool.map(one, sources, sources.values(), objects))
         shared = [] if main else ["-shared"]
         built = scratch / target.name
-        _run([compiler, "-pthread", *extra, *shared, *objects, "-o", str(built)])
+        run_compiler([compiler, "-pthread", *extra, *shared, *objects, "-o", str(built)])
         built.replace(target)
 
 
@@ -196,22 +163,61 @@ def build(
         No compiler, or the compiler fails.
     """
     stem = f"fast-{source_hash()[:16]}"
-    if compiler is None and out_dir is None and not extra and main is None:
+    usual = compiler is None and not extra and main is None
+    if usual and out_dir is None:
         ready = PREBUILT / f"{stem}.so"
         if ready.is_file():
             return ready
-    program = find_compiler(compiler)
+    try:
+        program = find_compiler(compiler)
+    except BuildError:
+        kept = _kept(stem) if usual and out_dir is None else None
+        if kept is None:
+            raise
+        return kept
     if out_dir is not None:
-        target = _writable(out_dir) / f"{stem}.so"
+        target = library_folder(out_dir) / f"{stem}.so"
     else:
-        key = hashlib.sha256(repr((program, _run([program, "--version"]), tuple(extra))).encode())
+        version = run_compiler([program, "--version"])
+        key = hashlib.sha256(repr((program, version, tuple(extra))).encode())
         if main is not None:
             key.update(main.read_bytes())
-        suffix = ".so" if main is None else ""
-        target = cache_directory() / f"{stem}-{key.hexdigest()[:12]}{suffix}"
+        suffix = ".so" if main is None and not extra else ""
+        target = cache_directory("fast") / f"{stem}-{key.hexdigest()[:12]}{suffix}"
+    if not is_there(target):
+        target = library_folder(target.parent) / target.name
     if not target.is_file():
-        target = _writable(target.parent) / target.name
-    if not target.is_file():
-        logger.info("compiling the fast engine with %s", Path(program).name)
+        name = Path(program).name
+        logger.info("compiling the fast engine with %s", name)
+        if usual:
+            announce(
+                f"compiling the engine of the emulated board with {name}; "
+                "this takes about 10 s, once"
+            )
         compile_to(target, program, extra, main)
     return target
+
+
+def _kept(stem: str) -> Path | None:
+    """A library that was compiled here before, when there was a compiler."""
+    try:
+        return next(iter(sorted(cache_directory("fast").glob(f"{stem}-*.so"))), None)
+    except OSError:
+        return None
+
+
+def load(path: str | os.PathLike[str]) -> ctypes.CDLL:
+    """A compiled library in this process.
+
+    Raises
+    ------
+    BuildError
+        If the system refuses it; the message says what to do.
+    """
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BuildError(
+            f"{path} cannot be loaded: {error}. If the file is damaged, delete it; if programs may "
+            "not run from its folder, set XDG_CACHE_HOME to one from which they may"
+        ) from error

@@ -9,18 +9,24 @@ it too.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import logging
 import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from m3vit_pynq.abi.boards import DEFAULT_BOARD, Board, get_board
 from m3vit_pynq.abi.generate import board_header
 from m3vit_pynq.errors import M3ViTError
+
+logger = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 #: Where an installation puts the library that it built.
@@ -75,7 +81,8 @@ def find_compiler(compiler: str | None = None) -> str:
     raise BuildError(
         f"no C++ compiler ({', '.join(n for n in wanted if n)}) to build the emulated "
         "accelerator; install one, for example: sudo apt install g++ "
-        "(Fedora: gcc-c++, macOS: xcode-select --install)"
+        "(Fedora: gcc-c++, macOS: xcode-select --install). A wheel of m3vit-pynq that was made "
+        "for this kind of computer where there is a compiler needs none"
     )
 
 
@@ -107,10 +114,80 @@ def source_hash(board: Board, native: bool = True) -> str:
     return _digest(*parts)
 
 
-def cache_directory() -> Path:
+def cache_directory(kind: str = "hostlib") -> Path:
     """Per-user cache of compiled libraries."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "m3vit_pynq" / "hostlib"
+    base = os.environ.get("XDG_CACHE_HOME")
+    if not base:
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:  # nobody knows
+            base = "/nonexistent"
+    return Path(base) / "m3vit_pynq" / kind
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists; not, where nobody may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=1)
+def _temporary_directory() -> Path:
+    """For this process, where the cache cannot be used."""
+    folder = tempfile.mkdtemp(prefix="m3vit-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _problem(folder: Path) -> str:
+    """Why no library can be kept in a folder and loaded from it; empty if it can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
+            return "does not allow programs (noexec)"
+    except OSError as error:
+        return f"cannot be written ({error.strerror or error})"
+    return ""
+
+
+def library_folder(folder: Path) -> Path:
+    """A folder for compiled libraries: the one given, else a temporary one of this process.
+
+    Raises
+    ------
+    BuildError
+        If neither can be used; the message says what to set.
+    """
+    problem = _problem(folder)
+    if not problem:
+        return folder
+    try:
+        instead = _temporary_directory()
+        second = _problem(instead)
+    except OSError as error:
+        instead, second = Path(tempfile.gettempdir()), f"cannot be written ({error})"
+    if second:
+        raise BuildError(
+            "no folder for the compiled engine of the emulated board: "
+            f"{folder} {problem}; {instead} {second}. Set XDG_CACHE_HOME (for good) or TMPDIR "
+            "(for this run) to a folder that can be written and from which programs may run"
+        )
+    logger.warning(
+        "%s %s: the engine is compiled for now only; XDG_CACHE_HOME names another folder",
+        folder, problem,
+    )  # fmt: skip
+    return instead
+
+
+def announce(text: str) -> None:
+    """A line for whoever waits for a compilation."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"m3vit-pynq: {text}\n")
+        sys.stderr.flush()
 
 
 def _prebuilt(stem: str) -> Path | None:
@@ -118,13 +195,16 @@ def _prebuilt(stem: str) -> Path | None:
     return next(iter(sorted(PREBUILT.glob(f"{stem}-*.so"))), None)
 
 
-def _run(command: Sequence[str]) -> str:
+def run_compiler(command: Sequence[str]) -> str:
+    """Run a command and return what it prints; `BuildError` if it fails."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=_BUILD_TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"{command[0]} did not finish in {_BUILD_TIMEOUT:.0f} s") from error
+    except OSError as error:
+        raise BuildError(f"{command[0]} cannot be started: {error}") from error
     if done.returncode:
         raise BuildError(
             f"{' '.join(command)} failed; is the compiler complete?\n{done.stderr[-4000:]}"
@@ -148,7 +228,7 @@ def compile_library(
         header = Path(scratch) / "board_file.h"
         header.write_text(board_header(board), encoding="utf-8")
         library = Path(scratch) / target.name
-        _run([
+        run_compiler([
             compiler, *_flags(sanitize, native), "-DM3VIT_BOARD_FILE", f"-I{scratch}",
             str(source_directory() / "host" / "m3vit_host.cpp"), "-o", str(library),
         ])  # fmt: skip
@@ -197,8 +277,10 @@ def build(
         if ready is not None:
             return ready
     program = find_compiler(compiler)
-    key = _digest(program, _run([program, "--version"]), *_flags(sanitize, native))[:12]
+    key = _digest(program, run_compiler([program, "--version"]), *_flags(sanitize, native))[:12]
     target = Path(out_dir or cache_directory()) / f"{stem}-{key}.so"
+    if not is_there(target):
+        target = library_folder(target.parent) / target.name
     if not target.is_file():
         if progress:
             progress(f"compiling the accelerator of {chosen.title} with {Path(program).name}")

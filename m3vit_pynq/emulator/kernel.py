@@ -12,9 +12,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import threading
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +26,8 @@ from m3vit_pynq.abi.footprint import CAPACITIES
 from m3vit_pynq.abi.registers import Command
 from m3vit_pynq.emulator.memory import BusError
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from m3vit_pynq.emulator.fast import FastEngine
 
 ENGINES = ("fast", "hls")
 
@@ -45,7 +47,7 @@ def engine_name(wanted: str | None = None) -> str:
 
 
 def make_kernel(board: Board, engine: str | None = None) -> FastKernel | HlsKernel:
-    """A kernel for `EmulatedDevice`; compiles it the first time, which takes seconds."""
+    """A kernel for `EmulatedDevice`; what it runs is compiled the first time: seconds."""
     return FastKernel(board) if engine_name(engine) == "fast" else HlsKernel(board)
 
 
@@ -76,9 +78,10 @@ class HlsKernel:
     """Runs ``m3vit_accel``, compiled from ``hls_src``, on the emulated device memory."""
 
     def __init__(self, board: Board) -> None:
+        from m3vit_pynq.emulator.hostbuild import announce
         from m3vit_pynq.emulator.hostlib import HostLibrary, build
 
-        self.library = HostLibrary(build(board, progress=logger.info))
+        self.library = HostLibrary(build(board, progress=announce))
 
     def __call__(
         self, arguments: Mapping[str, int], memories: Mapping[str, memoryview]
@@ -95,6 +98,10 @@ class HlsKernel:
 class FastKernel:
     """Runs the fast engine on the emulated device memory.
 
+    The engine is made, and compiled if need be, when the host has first written to
+    device memory, in the thread of the host, where errors reach whoever asked. What
+    only asks the board who it is needs no engine.
+
     Parameters
     ----------
     board : Board
@@ -102,11 +109,20 @@ class FastKernel:
     """
 
     def __init__(self, board: Board) -> None:
-        from m3vit_pynq.emulator.fast import FastEngine
-
         self.board = board
-        self.engine = FastEngine(board, verify=False)
         self._fixed = identification(board)
+        self._engine: FastEngine | None = None
+        self._making = threading.Lock()
+
+    @property
+    def engine(self) -> FastEngine:
+        """The engine; made at the first use."""
+        with self._making:
+            if self._engine is None:
+                from m3vit_pynq.emulator.fast import FastEngine
+
+                self._engine = FastEngine(self.board, verify=False)
+            return self._engine
 
     def __call__(
         self, arguments: Mapping[str, int], memories: Mapping[str, memoryview]

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The ping-pong pair of weight memories in time: a block for every chunk of weights.
 
-Drawn from the passages that the cycle counter notes: when a chunk arrived in
+Drawn from passages (nothing writes any at present): when a chunk arrived in
 its half of the pair, and when the engine computed with it.
 """
 

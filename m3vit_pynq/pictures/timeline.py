@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A frame in time: what the matrix engine does while weights arrive.
 
-Drawn from the records of the cycle counter, one for every instruction. A
+Drawn from records of cycles, one for every instruction (nothing writes any at present). A
 record says how many of its cycles the engine multiplied, how many weights
 arrived, and how many were spent waiting for them; not at which moment, so a
 lane is filled by that share over the whole instruction. `pingpong` draws the

@@ -98,13 +98,19 @@ def test_bench(package_file, folder, tmp_path, capsys):
     record = tmp_path / "r" / "bench.csv"
     command = [
         "bench", "--package", str(package_file), "--source", str(folder), "--repeats", "2",
-        "--no-torch", "--json", str(tmp_path / "b"), "--record", str(record),
+        "--no-torch", "--no-onnxruntime", "--threads", "1", "--json", str(tmp_path / "b"),
+        "--record", str(record),
     ]  # fmt: skip
     assert cli.main(command) == 0
     data = json.loads((tmp_path / "b").read_text())
     assert set(data["speed"]) == {"segmentation", "depth"}
-    assert data["speed"]["depth"]["torch_ms"] is None
-    assert len(data["speed"]["depth"]["emulated_ms"]["repeats"]) == 2
+    speed = data["speed"]["depth"]
+    assert speed["torch_ms"] is speed["onnxruntime_ms"] is None
+    assert speed["ratio_torch"] is speed["ratio_onnxruntime"] is None
+    repeats = speed["timings"]["emulated"]["repeats"]
+    assert len(repeats) == 2 and min(repeats) <= speed["emulated_ms"] <= max(repeats)
+    assert sum(found["macs"] for found in speed["classes"].values()) > 0
+    assert data["threads"] == 1 and data["path"] and data["notes"] == []
     assert data["engine"] == "fast" and data["cycles"] == "not counted"
     assert set(data["boards"]) == set(BOARDS)
     for tasks in data["boards"].values():
@@ -121,7 +127,8 @@ def test_bench(package_file, folder, tmp_path, capsys):
     with record.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["task"] for row in rows] == ["segmentation", "depth"] * 2
-    assert all(float(row["emulated_ms"]) > 0 for row in rows)
+    assert all(float(row["emulated_ms"]) > 0 and row["path"] == data["path"] for row in rows)
+    assert all(row["ratio_onnxruntime"] == row["torch_ms"] == "" for row in rows)
     record.write_text("other,columns\n")
     assert cli.main(command) == cli.EXIT_ERROR
 

@@ -52,8 +52,9 @@ def layernorm(rng, engines):
         Opcode.LAYERNORM, rows=rows, cols_in=cols, src=at(0),
         src_stride=width + pick(rng, 0, 2) if slots else pick(rng, 0, 1, width), slots=slots,
         slot_base=at(600) if slots else pick(rng, 0, 77), dst=at(1200),
-        dst_stride=lines(cols) + (rows < 4), table=WEIGHTS + 100, shift_a=pick(rng, 1, 8, 22, 25, 28, 31),
-        eps_low=pick(rng, 1, 7, 2**32 - 1), eps_high=pick(rng, 0, 0, 2**31 - 1),
+        dst_stride=lines(cols) + (rows < 4), table=WEIGHTS + 100,
+        shift_a=pick(rng, 1, 8, 22, 25, 28, 31), eps_low=pick(rng, 1, 7, 2**32 - 1),
+        eps_high=pick(rng, 0, 0, 2**31 - 1),
     )  # fmt: skip
 
 
@@ -116,10 +117,11 @@ def _experts(rng, engines, opcode):
     extreme = rng.random() < 0.3
     for e in range(experts):
         random_layer(rng, pair, 40 + e * apart, outputs, cols, extreme)
-    return pair, dict(
-        rows=rows, experts=experts, top_k=top_k, cols_in=cols, cols_out=outputs,
-        weights=WEIGHTS + 40, expert_lines=apart, records=_records(rng, pair, rows, experts),
-    )  # fmt: skip
+    return pair, {
+        "rows": rows, "experts": experts, "top_k": top_k, "cols_in": cols, "cols_out": outputs,
+        "weights": WEIGHTS + 40, "expert_lines": apart,
+        "records": _records(rng, pair, rows, experts),
+    }  # fmt: skip
 
 
 def experts_up(rng, engines):

@@ -145,10 +145,7 @@ def matrix_case(rng, pair, opcode):
     else:
         rows = int(rng.choice([1, 2, 5, 16, 31, 33, 50]))
         shape = {"rows": rows}
-    if planar:
-        stride = rows + int(rng.integers(0, 3))
-    else:
-        stride = width + int(rng.integers(0, 3))
+    stride = rows + int(rng.integers(0, 3)) if planar else width + int(rng.integers(0, 3))
     operands = dict(
         shape, cols_in=cols, cols_out=outputs, src=at(int(rng.integers(0, 20))),
         src_stride=int(rng.integers(0, 8)), dst=at(500), dst_stride=stride,

@@ -88,9 +88,9 @@ def test_capacities_of_the_board_are_enforced():
     gate = {"experts": 2, "top_k": 1, "src": at(100), "src_stride": 0, "dst": at(0)}
     assert pair.step(Instruction(Opcode.GATE, rows=64, **gate)) == ErrorCode.OK
     assert pair.step(Instruction(Opcode.GATE, rows=65, **gate)) == ErrorCode.CAPACITY
-    linear = dict(rows=1, cols_out=1, src=at(0), dst=at(100), dst_stride=1, weights=8)
+    linear = {"rows": 1, "cols_out": 1, "src": at(0), "dst": at(100), "dst_stride": 1, "weights": 8}
     assert pair.step(Instruction(Opcode.LINEAR, cols_in=128, **linear)) == ErrorCode.OK
     assert pair.step(Instruction(Opcode.LINEAR, cols_in=129, **linear)) == ErrorCode.CAPACITY
-    upsample = dict(height=1, cols_in=64, src=at(0), dst=at(100), dst_stride=1)
+    upsample = {"height": 1, "cols_in": 64, "src": at(0), "dst": at(100), "dst_stride": 1}
     assert pair.step(Instruction(Opcode.UPSAMPLE2X, width=4, **upsample)) == ErrorCode.OK
     assert pair.step(Instruction(Opcode.UPSAMPLE2X, width=5, **upsample)) == ErrorCode.CAPACITY

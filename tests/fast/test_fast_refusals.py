@@ -95,11 +95,12 @@ def test_slots_left_taken_twice_or_not_matching():
         end = Instruction(Opcode.END)
         seen[pair.step(end)] += 1
         seen[pair.step(down)] += 1  # its first slot is taken now
-        norm = dict(
-            rows=down.rows, cols_in=down.cols_out, src=down.src, dst=down.dst + 600,
-            src_stride=isa.lines(2 * down.cols_out), dst_stride=16, slots=pair.slots().count,
-            slot_base=down.dst, table=8, shift_a=20, eps_low=1,
-        )  # fmt: skip
+        norm = {
+            "rows": down.rows, "cols_in": down.cols_out, "src": down.src, "dst": down.dst + 600,
+            "src_stride": isa.lines(2 * down.cols_out), "dst_stride": 16,
+            "slots": pair.slots().count, "slot_base": down.dst, "table": 8, "shift_a": 20,
+            "eps_low": 1,
+        }  # fmt: skip
         name = rng.choice(["rows", "cols_in", "slots", "slot_base", ""])
         if name:
             seen[pair.step(Instruction(Opcode.LAYERNORM, **{**norm, name: norm[name] + 1}))] += 1

@@ -66,7 +66,7 @@ struct Chunk {
 void read_lines(int total, const Line *bus, Stream<Line> &lines) {
 READ:
     for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         lines.write(bus[i]);
     }
 }
@@ -74,7 +74,7 @@ READ:
 void fill(Stream<Line> &lines, Line words[DEPTH]) {
 FILL:
     for (int i = 0; i < DEPTH; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         words[i] = lines.read();
     }
 }
@@ -94,7 +94,7 @@ void compute(Stream<Chunk> &chunks, const Line words[DEPTH], Stream<Line> &resul
     int step = 0, side = 0;
 TABLES:
     for (int i = 0; i < 16; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         for (int t = 0; t < T; ++t) {
 #pragma HLS UNROLL
             table[t][i] = TABLE[i];
@@ -102,7 +102,7 @@ TABLES:
     }
 STEPS:
     for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
 #pragma HLS DEPENDENCE variable = rows type = inter dependent = false
         const Line word = words[step];
         const bool last = step == c.lines - 1;
@@ -136,7 +136,7 @@ CHUNKS:
 void describe(int chunks, int tiles, Stream<Chunk> &descriptors) {
 DESCRIBE:
     for (int c = 0; c < chunks; ++c) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         Chunk chunk;
         chunk.tiles = tiles;
         chunk.lines = DEPTH;
@@ -147,7 +147,7 @@ DESCRIBE:
 void write_lines(int total, Stream<Line> &results, Line *bus) {
 WRITE:
     for (int i = 0; i < total; ++i) {
-#pragma HLS PIPELINE II = 1
+#pragma HLS PIPELINE II = 1 style = flp
         bus[i] = results.read();
     }
 }

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("clang.cindex", reason="pip install libclang")
 from hls_check.miniature import ACCELERATOR, WORDS, changed, check
 
-PIPELINE = "#pragma HLS PIPELINE II = 1\n"
+PIPELINE = "#pragma HLS PIPELINE II = 1 style = flp\n"
 TO_TOTAL = "    for (int i = 0; i < total; ++i) {\n" + PIPELINE
 READ = "        lines.write(bus[i]);"
 
@@ -32,6 +32,9 @@ FAULTS = {
     "interval of a pragma out of scope": (
         "pragma-scope", PIPELINE + READ, "#pragma HLS PIPELINE II = N\n" + READ,
     ),
+    "pipeline that keeps its items": (
+        "flush", PIPELINE + READ, "#pragma HLS PIPELINE II = 1\n" + READ,
+    ),
     "interval stated by a variable": (
         "pragma-scope", PIPELINE + READ, "#pragma HLS PIPELINE II = i\n" + READ,
     ),
@@ -47,7 +50,7 @@ FAULTS = {
     ),
     "pragma in a block": (
         "pragma-form", "        if (++step == c.lines) {\n",
-        "        if (++step == c.lines) {\n#pragma HLS PIPELINE II = 1\n",
+        "        if (++step == c.lines) {\n#pragma HLS PIPELINE II = 1 style = flp\n",
     ),
     "pragma by operator": (
         "pragma-form", PIPELINE + "        lines.write",
@@ -71,7 +74,7 @@ FAULTS = {
         "inner-loop", "{ return TABLE[byte_at(line, t) & 15]; }",
         "{ int s = 0; for (int i = 0; i < 4; ++i) s += line.b[i]; return s; }\n"
         "void more(int n, Stream<Line> &a, Stream<int> &b) {\nMORE: for (int i = 0; i < n; ++i) {\n"
-        "#pragma HLS PIPELINE II = 1\n b.write(lane(a.read(), 1)); } }",
+        "#pragma HLS PIPELINE II = 1 style = flp\n b.write(lane(a.read(), 1)); } }",
     ),
     "no interval": (
         "loop-form", PIPELINE + "        lines.write", "#pragma HLS PIPELINE\n        lines.write",

@@ -15,7 +15,7 @@ struct Row { int32_t v[4]; };
 static const int16_t ROM[64] = {1};
 constexpr int N = 8;
 """
-PIPELINE = "\n#pragma HLS PIPELINE II = 1\n"
+PIPELINE = "\n#pragma HLS PIPELINE II = 1 style = flp\n"
 UNROLL = "\n#pragma HLS UNROLL\n"
 
 

@@ -172,7 +172,9 @@ def no_board(monkeypatch):
 @pytest.fixture
 def compiled(monkeypatch, pattern_kernel):
     """The default kernel without a compiler."""
-    monkeypatch.setattr("m3vit_pynq.emulator.device.make_kernel", lambda board, _: pattern_kernel(board))
+    monkeypatch.setattr(
+        "m3vit_pynq.emulator.device.make_kernel", lambda board, _: pattern_kernel(board)
+    )
 
 
 def test_without_a_board_the_emulated_one(no_board, compiled, monkeypatch):

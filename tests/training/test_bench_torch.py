@@ -5,7 +5,8 @@
 import numpy as np
 import pytest
 
-from m3vit_pynq.bench.speed import compare, torch_runner
+from m3vit_pynq.bench.competitors import TORCH, torch_runner
+from m3vit_pynq.bench.speed import compare
 from m3vit_pynq.compiler import random_package
 from m3vit_pynq.config import get_config
 from m3vit_pynq.overlay import M3ViTOverlay
@@ -27,15 +28,18 @@ def test_torch_gives_results_of_the_same_shape_and_kind():
 def test_both_are_timed_in_turn(monkeypatch):
     monkeypatch.setenv("M3VIT_EMULATE", "1")
     with M3ViTOverlay(random_package(CONFIG)) as overlay:
-        found = compare(overlay, FRAME, 3, with_torch=True)
+        found = compare(overlay, FRAME, 3, {TORCH: torch_runner(CONFIG, 1)})
     assert set(found) == set(CONFIG.task_names)
     for comparison in found.values():
-        assert len(comparison.emulated.milliseconds) == len(comparison.torch.milliseconds) == 3
+        assert (
+            len(comparison.emulated.milliseconds) == len(comparison.others[TORCH].milliseconds) == 3
+        )
         ratios = [
             a / b
             for a, b in zip(
-                comparison.torch.milliseconds, comparison.emulated.milliseconds, strict=True
+                comparison.others[TORCH].milliseconds,
+                comparison.emulated.milliseconds,
+                strict=True,
             )
         ]
-        assert comparison.ratio == pytest.approx(sorted(ratios)[1])
-        assert comparison.torch_threads >= 1
+        assert comparison.ratio_torch == pytest.approx(sorted(ratios)[1])

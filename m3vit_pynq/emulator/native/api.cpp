@@ -7,10 +7,12 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <vector>
 
 #include "engine.h"
 
@@ -24,7 +26,30 @@ struct State {
     Engine engine;
     pid_t process = getpid();
 
-    State(int threads, const Path &path) : engine(threads, path) {}
+    // What to forget before the next run: nobody waits for the run in progress.
+    std::mutex notes_mutex;
+    std::vector<std::pair<const uint8_t *, uint64_t>> notes;
+
+    State(int threads, const Path &path) : engine(threads, path) { notes.reserve(MAX_NOTES); }
+
+    void note(const uint8_t *memory, uint64_t bytes) {
+        std::lock_guard<std::mutex> lock(notes_mutex);
+        if (notes.size() >= MAX_NOTES || !memory) {
+            notes.clear();
+            memory = nullptr;
+        }
+        notes.push_back({memory, bytes});
+    }
+
+    // With the engine locked.
+    void forget_noted() {
+        std::lock_guard<std::mutex> lock(notes_mutex);
+        for (const auto &range : notes) engine.forget(range.first, range.second);
+        notes.clear();
+    }
+
+private:
+    static constexpr size_t MAX_NOTES = 256;
 };
 
 }  // namespace
@@ -32,23 +57,25 @@ struct State {
 struct m3vit_fast {
     int threads;
     const Path *path;
-    State *state;
+    std::atomic<State *> state;
 
     // Of this process; null if there is no memory for it.
     State *current() {
-        if (state->process != getpid()) {
-            // Locks and packed weights may have been in use when the process forked.
-            State *fresh = new (std::nothrow) State(threads, *path);
-            if (!fresh) return nullptr;
-            state = fresh;
+        State *known = state.load();
+        if (known->process == getpid()) return known;
+        // Locks and packed weights may have been in use when the process forked.
+        State *fresh = new (std::nothrow) State(threads, *path);
+        if (fresh && !state.compare_exchange_strong(known, fresh)) {
+            delete fresh;
+            return known;
         }
-        return state;
+        return fresh;
     }
 };
 
 namespace {
 
-// The hosts' allocations are of 64-bit words at least.
+// Rows are read as 64-bit words at most.
 bool usable(const m3vit_fast_memory &m) {
     const auto aligned = [](const void *p, uint32_t bytes) {
         return bytes == 0 || (p && reinterpret_cast<uintptr_t>(p) % 8 == 0);
@@ -63,6 +90,7 @@ uint32_t guarded(m3vit_fast *handle, const Call &call) {
         State *state = handle->current();
         if (!state) return M3VIT_FAST_NO_MEMORY;
         std::lock_guard<std::mutex> lock(state->mutex);
+        state->forget_noted();
         return call(state->engine);
     } catch (const std::bad_alloc &) {
         return M3VIT_FAST_NO_MEMORY;
@@ -81,7 +109,7 @@ m3vit_fast *m3vit_fast_create(uint32_t threads, const char *name) {
     try {
         const int count = static_cast<int>(threads);
         auto state = std::make_unique<State>(count, *chosen);
-        return new m3vit_fast{count, chosen, state.release()};
+        return new m3vit_fast{count, chosen, {state.release()}};
     } catch (const std::bad_alloc &) {
         return nullptr;
     }
@@ -89,7 +117,8 @@ m3vit_fast *m3vit_fast_create(uint32_t threads, const char *name) {
 
 void m3vit_fast_destroy(m3vit_fast *handle) {
     if (!handle) return;
-    if (handle->state->process == getpid()) delete handle->state;
+    State *state = handle->state;
+    if (state->process == getpid()) delete state;
     delete handle;
 }
 
@@ -116,10 +145,8 @@ uint32_t m3vit_fast_step(m3vit_fast *handle, const uint32_t *words, const m3vit_
 }
 
 void m3vit_fast_forget(m3vit_fast *handle, const uint8_t *memory, uint64_t bytes) {
-    guarded(handle, [&](Engine &engine) {
-        engine.forget(memory, bytes);
-        return 0u;
-    });
+    State *state = handle->current();
+    if (state) state->note(memory, bytes);
 }
 
 uint32_t m3vit_fast_experts(m3vit_fast *handle, uint32_t *pairs, uint32_t capacity) {

@@ -73,7 +73,8 @@ M3VIT_FAST_EXPORT uint32_t m3vit_fast_run(m3vit_fast *, m3vit_fast_run_args *);
 M3VIT_FAST_EXPORT uint32_t m3vit_fast_step(m3vit_fast *, const uint32_t *words,
                                            const m3vit_fast_memory *, const m3vit_fast_layout *,
                                            const m3vit_fast_capacity *, m3vit_fast_pending *);
-// Packed weights of every bank that the memory touches are dropped; of all banks if it is null.
+// Packed weights of every bank that the memory touches are dropped before the next run; of
+// all banks if it is null. Does not wait for a run in progress.
 M3VIT_FAST_EXPORT void m3vit_fast_forget(m3vit_fast *, const uint8_t *memory, uint64_t bytes);
 // Pairs of an EXPERTS_UP's index and the experts with tokens in it, of the last run; their number.
 M3VIT_FAST_EXPORT uint32_t m3vit_fast_experts(m3vit_fast *, uint32_t *pairs, uint32_t capacity);

@@ -213,6 +213,7 @@ void attention(Context &c, const Instruction &i) {
     const size_t block = up(std::max<size_t>(64, h.n / 64), tile);
     const size_t blocks = (h.n + block - 1) / block;
     c.pool.run(static_cast<uint32_t>(i.heads * blocks), [&](uint32_t item, int thread) {
+        const Multiplying multiplying(c.path);
         const size_t head = item / blocks, begin = item % blocks * block;
         Scratch &s = c.scratch[static_cast<size_t>(thread)];
         uint8_t *at = s.block.data();

@@ -41,6 +41,22 @@ struct Context {
     }
 };
 
+// For as long as a thread takes dot products.
+class Multiplying {
+public:
+    explicit Multiplying(const Path &path) : path_(path) {
+        if (path_.begin) path_.begin();
+    }
+    ~Multiplying() {
+        if (path_.end) path_.end();
+    }
+    Multiplying(const Multiplying &) = delete;
+    Multiplying &operator=(const Multiplying &) = delete;
+
+private:
+    const Path &path_;
+};
+
 inline size_t up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
 void load_patches(Context &, const Instruction &);

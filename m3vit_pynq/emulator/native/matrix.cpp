@@ -113,6 +113,7 @@ void conv3x3(Context &c, const Instruction &i) {
     const size_t band = std::max<size_t>(1, height * panels / (8 * threads));
     const size_t bands = (height + band - 1) / band;
     c.pool.run(static_cast<uint32_t>(panels * bands), [&](uint32_t item, int thread) {
+        const Multiplying multiplying(c.path);
         const size_t index = item % panels, first = item / panels * band;
         const Panel &panel = shares[0].layer->panels[index];
         int32_t *acc = c.scratch[static_cast<size_t>(thread)].acc[0];

@@ -57,6 +57,7 @@ void multiply(Context &c, const Rows &rows, const std::vector<Share> &shares,
               const std::vector<MultiplyItem> &items, const Finish &finish) {
     const size_t tile = static_cast<size_t>(c.path.tile);
     c.pool.run(static_cast<uint32_t>(items.size()), [&](uint32_t index, int thread) {
+        const Multiplying multiplying(c.path);
         const MultiplyItem &item = items[index];
         const Share &share = shares[item.share];
         const Panel &panel = share.layer->panels[item.panel];

@@ -112,6 +112,10 @@ struct Path {
     void (*best_class)(const int32_t *v, int32_t n, int32_t side, int32_t near, int32_t far,
                        int32_t channel, int32_t *best, int32_t *index);
     uint64_t (*checksum)(const uint8_t *data, size_t bytes, uint64_t seed);
+
+    // Around a thread's dot products; null where there is nothing to do.
+    void (*begin)();
+    void (*end)();
 };
 
 extern const Path path_plain;

@@ -79,6 +79,8 @@ extern const Path path_avx2 = {
     plain_blend_line,
     plain_best_class,
     plain_checksum,
+    nullptr,
+    nullptr,
 };
 
 }  // namespace fast

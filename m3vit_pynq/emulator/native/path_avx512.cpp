@@ -74,6 +74,8 @@ extern const Path path_avx512 = {
     plain_blend_line,
     plain_best_class,
     plain_checksum,
+    nullptr,
+    nullptr,
 };
 
 }  // namespace fast

@@ -77,6 +77,8 @@ extern const Path path_avxvnni = {
     plain_blend_line,
     plain_best_class,
     plain_checksum,
+    nullptr,
+    nullptr,
 };
 
 }  // namespace fast

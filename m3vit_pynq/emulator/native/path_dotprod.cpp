@@ -78,6 +78,8 @@ extern const Path path_dotprod = {
     plain_blend_line,
     plain_best_class,
     plain_checksum,
+    nullptr,
+    nullptr,
 };
 
 }  // namespace fast

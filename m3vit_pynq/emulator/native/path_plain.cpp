@@ -59,6 +59,8 @@ extern const Path path_plain = {
     plain_blend_line,
     plain_best_class,
     plain_checksum,
+    nullptr,
+    nullptr,
 };
 
 }  // namespace fast

@@ -95,7 +95,8 @@ CASES = {
     "short rows": layernorm(300, 5),
     "one row": layernorm(1, 1024),
     "slots": layernorm(150, 192, 4),
-    "slots of long rows": layernorm(37, 1024, 2, 1),
+    "slots of long rows": layernorm(37, 1024, 2),
+    "slots of rows apart": layernorm(100, 192, 2, 1),
     "slots of short rows": layernorm(100, 5, 16),
     "many slots": layernorm(20, 600, 7),
     "gate": gate(300, 16),
@@ -151,6 +152,6 @@ def test_streams_that_are_too_short_are_noticed(stream, name):
         run(CASES[name], bench("pynq-z2", **{stream: "16"}))
 
 
-def test_normalised_rows_wait_for_the_residual_rows_of_their_group():
+def test_normalised_rows_wait_for_the_residual_rows_of_their_turn():
     with pytest.raises(AssertionError, match="the bench stopped"):
         run(CASES["slots of long rows"], bench("pynq-z2", normalised="16", waiting="300"))

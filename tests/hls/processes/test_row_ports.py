@@ -60,25 +60,28 @@ def test_read_rows(board, rows, n, slots, gap):
     np.testing.assert_array_equal(found[5], at(7, lines(8 * n)))
 
 
-def group_rows(board, n: int) -> int:
-    """Rows of one group: their normalised beats wait in a stream of 512."""
-    group = 16
-    while group * 64 * lines(n) // board.port_bytes > 512:
-        group //= 2
-    return group
+def turn_rows(board, n: int, gap: int) -> int:
+    """Rows of a turn: their normalised beats wait in a stream of 512, and without a gap
+    they are one run; with a gap, all their bursts of 16 beats are under way together."""
+    wide, narrow = (64 * lines(size) // board.port_bytes for size in (2 * n, n))
+    most = 32 if gap == 0 else max(1, 16 // -(-wide // 16))
+    rows = 1
+    while 2 * rows <= most and 2 * rows * narrow <= 512:
+        rows *= 2
+    return rows
 
 
 @pytest.mark.parametrize("gap", [0, 1])
-@pytest.mark.parametrize("rows, n", [(1, 1), (16, 40), (17, 33), (33, 192), (20, 1024)])
+@pytest.mark.parametrize("rows, n", [(1, 1), (16, 40), (17, 33), (33, 192), (100, 70), (20, 1024)])
 @pytest.mark.parametrize("slots", [0, 2])
 def test_collect_and_write(board, rows, n, slots, gap):
-    """With slots, groups of residual and of normalised rows take turns."""
+    """With slots, residual and normalised rows take turns."""
     instruction = layernorm(rows, n, slots, gap)
     wide, narrow = lines(2 * n), lines(n)
     updated = noise(rows, 64 * wide) if slots else EMPTY
     normalised = noise(rows, 64 * narrow, 1)
     (stored,) = ask(board, "collect", instruction, updated, normalised, *[EMPTY] * 4)
-    group = group_rows(board, n)
+    group = turn_rows(board, n, gap)
     turns = []
     for first in range(0, rows, group):
         if slots:

@@ -16,7 +16,7 @@ from .interfaces import interfaces
 from .language import divisions, language
 from .loops import inner_loops, loop_forms
 from .names import keywords, pragma_forms, pragma_scopes
-from .ports import carried, ports, recurrences
+from .ports import carried, flushed, ports, recurrences
 from .widths import aggregates, widths
 
 #: Rules about one source with its headers.
@@ -29,6 +29,7 @@ UNIT_RULES: tuple[Callable[[Context], Iterator[Fault]], ...] = (
     ports,
     carried,
     recurrences,
+    flushed,
     conditional_bus,
     canonical,
     stream_depths,

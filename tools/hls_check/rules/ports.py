@@ -52,6 +52,23 @@ def channels(accesses: list[Access]) -> dict[tuple[str, str, str], list[Access]]
     return found
 
 
+def flushed(context: Context) -> Iterator[Fault]:
+    """``flush``: a pipeline between streams lets go of what it holds when it has to wait.
+
+    The default style stops every stage when the first has nothing to read or the last
+    cannot write; items inside stay there, and a region can wait for them for ever.
+    """
+    for loop in context.pipelines:
+        moved = {mode for _, _, mode in channels(context.accesses(loop))}
+        pipeline = loop.pragma("PIPELINE")
+        if moved and not (pipeline.says("flp", "style") or pipeline.says("frp", "style")):
+            yield context.fault(
+                loop.node, "flush",
+                f"{loop.title} reads or writes a stream or a port and would keep its items when "
+                "it has to wait; add style = flp to its PIPELINE",
+            )  # fmt: skip
+
+
 def independent(loop: Loop, name: str) -> bool:
     """Whether a pragma in the loop says that iterations do not depend on `name`."""
     return any(

@@ -1,0 +1,3 @@
+# Copyright (c) 2026, the m3vit-pynq authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Clock cycles from running the accelerator's sources, see ``docs/cycles.md``."""
