@@ -1,8 +1,9 @@
 # Copyright (c) 2026, the m3vit-pynq authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Packages, entry points and the host library; the rest of the metadata is in setup.cfg.
+"""Packages, entry points and the fast engine; the rest of the metadata is in setup.cfg.
 
-On a laptop the build compiles the fast engine of the emulated board. On a board, or where there is no compiler, it compiles nothing.
+On a laptop the build compiles the fast engine of the emulated board. On a board, or
+where there is no compiler, it compiles nothing.
 """
 
 import os

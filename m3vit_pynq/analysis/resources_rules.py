@@ -120,7 +120,9 @@ def rom(bits: int, depth: int) -> float:
 
 
 def shift_register(bits: int, depth: int) -> float:
-    """LUT of a FIFO out of shift registers of 32 words."""
+    """LUT of a FIFO out of shift registers: one of 32 words a LUT, or two of 16."""
+    if depth <= 16:
+        return bits / 2
     groups = ceil(depth / 32)
     return bits * (groups + (multiplexer(ceil(groups / 4)) if groups > 4 else 0))
 

@@ -108,7 +108,8 @@ def loop_of(folder, body, before="", words=WORDS):
     check(
         folder,
         '#include "words.h"\nvoid f(int n, Stream<int> &s, Stream<int> &r) {\n'
-        f"{before}\nLOOP:\nfor (int i = 0; i < n; ++i) {{\n#pragma HLS PIPELINE II = 1 style = flp\n{body}\n"
+        f"{before}\nLOOP:\nfor (int i = 0; i < n; ++i) {{\n"
+        f"#pragma HLS PIPELINE II = 1 style = flp\n{body}\n"
         "}\n}\n",
         words,
     )

@@ -19,7 +19,8 @@ from m3vit_pynq.abi.isa import Activation, Opcode, Store
 
 BOARDS = ("kv260", "pynq-z2")
 STREAM = re.compile(
-    r'    Stream<(.*)> (\w+)\("\w+"\);\n#pragma HLS STREAM variable = (\w+) depth = (.*)\n(?:#pragma HLS BIND_STORAGE .*\n)?'
+    r'    Stream<(.*)> (\w+)\("\w+"\);\n#pragma HLS STREAM variable = (\w+) depth = (.*)\n'
+    r"(?:#pragma HLS BIND_STORAGE .*\n)?"
 )
 
 
