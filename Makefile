@@ -20,7 +20,7 @@ FIND_PYTHON = for p in $(PYTHON) python3 python3.12 python3.11 python3.10; do \
 	&& echo $$p && exit 0; done; \
 	echo "m3vit-pynq needs Python 3.10, 3.11 or 3.12 with venv: install one (Debian, Ubuntu: python3.11 python3.11-venv) or pass PYTHON=..." >&2; exit 1
 
-.PHONY: help demo live test test-training test-pynq3 bench lint format generate notebooks test-browser screenshots clean
+.PHONY: help resources demo live test test-frames test-training test-pynq3 bench rtl lint format generate notebooks test-browser screenshots clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,6 +66,10 @@ format: $(VENV)/.test
 # Headers, tables and .hwh files that are made from m3vit_pynq/abi.
 generate: $(VENV)/.base
 	$(PY) -m m3vit_pynq.abi.generate
+
+# Every task of every shipped package on every board: HLS, fast engine and specification agree.
+test-frames: $(VENV)/.test
+	M3VIT_ALL_FRAMES=1 $(PY) -m pytest tests/hls/test_shipped_frames.py $(PYTEST_ARGS)
 
 test-training: $(VENV)/.train
 	$(PY) -m pytest tests/training $(PYTEST_ARGS)
@@ -119,6 +123,17 @@ $(VENV)/.bench: $(VENV)/.demo
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/m3vit-pynq bench $(BENCH_ARGS)
+
+# Processes of hls_src through Bambu and Verilator, where bambu is on PATH; docs/rtl.md.
+rtl: $(VENV)/.test
+	$(PY) -m tools.rtl --write $(RTL_ARGS)
+
+# Blocks that every board takes; the rules against what yosys infers (benchmarks/results/yosys.csv).
+resources: $(VENV)/.test
+	$(PIP) --no-build-isolation -e '.[host,test,resources]'
+	$(PY) -m tools.resources --check
+	$(PY) -c 'from m3vit_pynq.analysis.resources import board_table; print(board_table())'
+	M3VIT_YOSYS=1 $(PY) -m pytest tests/resources/yosys $(PYTEST_ARGS)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .hypothesis .ruff_cache demo_output

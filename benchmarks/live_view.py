@@ -4,11 +4,14 @@
 
 Two measurements. *Drawing* takes results of the model for a few frames and draws
 and encodes them again and again, alone on its thread. *Live* runs the session and
-a viewer side by side as the notebook does, and reads their own figures. Wall time
-is what a viewer sees; processor time hardly depends on what else the computer does.
+a viewer side by side as the notebook does, and reads their own figures; the viewer is
+another process on the same computer that decodes every picture and answers, as a
+browser does. Wall time is what a viewer sees; processor time hardly depends on what
+else the computer does.
 
     python benchmarks/live_view.py [--package P] [--source S] [--seconds T]
                                    [--browser /usr/bin/chromium] [--csv FILE]
+                                   [--csv-live FILE]
 """
 
 from __future__ import annotations
@@ -17,14 +20,20 @@ import argparse
 import base64
 import csv
 import itertools
+import multiprocessing
 import os
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
 import cv2
+import numpy as np
 
 from m3vit_pynq import computer
 from m3vit_pynq.cli.options import open_package
@@ -111,19 +120,49 @@ def browse(rows: list[dict[str, object]], executable: str, repeats: int = 30) ->
         browser.close()
 
 
-def live(overlay: M3ViTOverlay, source: str, task: str, seconds: float) -> dict[str, object]:
-    """Figures of a session with one viewer that takes every picture it can get."""
-    with LiveSession(overlay, source, task) as session:
+def watch(pipe: Connection) -> None:
+    """What a browser does with pictures: decode, enlarge, answer; in another process."""
+    cv2.setNumThreads(1)
+    while jpeg := pipe.recv_bytes():
+        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        cv2.resize(picture, None, fx=1.5, fy=1.5)
+        pipe.send_bytes(b"shown")
+
+
+@contextmanager
+def viewer() -> Iterator[Connection]:
+    """A viewer in a process of its own; an empty picture ends it."""
+    here, there = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=watch, args=(there,), daemon=True)
+    process.start()
+    try:
+        yield here
+    finally:
+        here.send_bytes(b"")
+        process.join(10)
+
+
+def live(
+    overlay: M3ViTOverlay, source: str, task: str, seconds: float, rate: float
+) -> dict[str, object]:
+    """Figures of a session with one viewer that takes what the rate cap of a view lets through."""
+    with viewer() as pipe, LiveSession(overlay, source, task) as session:
         painter = Painter(session, replace(ViewSettings(), strips=False))
-        session.wait(3, timeout=120)
-        end, serial, pictures = time.monotonic() + seconds, 0, 0
+        session.wait(10, timeout=120)
+        end, due, serial, pictures = time.monotonic() + seconds, 0.0, 0, 0
         first = session.moment.number
         began = time.perf_counter()
         while time.monotonic() < end:
             painted = painter.after(serial, 1.0)
             if painted is not None:
+                pipe.send_bytes(painted.jpeg)
+                pipe.recv_bytes()
                 serial, pictures = painted.serial, pictures + 1
                 session.figures.end_to_end.add(time.perf_counter() - painted.moment.newest.captured)
+            now = time.monotonic()
+            due = max(now, due + 1.0 / rate)
+            time.sleep(due - now)
         took = time.perf_counter() - began
         stages = session.stages_ms
         figures = session.figures
@@ -136,6 +175,8 @@ def live(overlay: M3ViTOverlay, source: str, task: str, seconds: float) -> dict[
             "host_loop_ms": round(stages["consumer"], 2),
             "draw_ms": _ms(figures.draw.value), "encode_ms": _ms(figures.encode.value),
             "end_to_end_ms": _ms(figures.end_to_end.value),
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
+            "page": figures.line(True).partition("limited by ")[2].partition("  |")[0],
         }  # fmt: skip
 
 
@@ -155,7 +196,7 @@ def table(rows: list[dict[str, object]]) -> str:
 
 
 def record(path: Path, rows: list[dict[str, object]], package: str) -> None:
-    """Append the drawing times to a CSV."""
+    """Append figures to a CSV."""
     common = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": computer.commit(), "processor": computer.processor(),
@@ -179,7 +220,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=15.0, help="of the live run, per task")
     parser.add_argument("--browser", help="path of Chromium")
+    parser.add_argument(
+        "--rate", type=float, default=20.0, help="pictures per second of the live run at most"
+    )
     parser.add_argument("--csv", type=Path, help="append the drawing times to a file")
+    parser.add_argument("--csv-live", type=Path, help="append the live run to a file")
     arguments = parser.parse_args()
     package = open_package(arguments.package)
     with M3ViTOverlay(package) as overlay:
@@ -192,7 +237,13 @@ def main() -> None:
             record(arguments.csv, rows, package.config.name)
         if arguments.seconds > 0:
             names = (*package.task_names, "both")
-            print(table([live(overlay, arguments.source, t, arguments.seconds) for t in names]))
+            found = [
+                live(overlay, arguments.source, task, arguments.seconds, arguments.rate)
+                for task in names
+            ]
+            print(table(found))
+            if arguments.csv_live:
+                record(arguments.csv_live, found, package.config.name)
 
 
 if __name__ == "__main__":

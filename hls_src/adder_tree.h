@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Adder tree over the columns: each level halves the number of terms and widens them by
-// one bit.
+// one bit. What three levels leave is added as a compiler balances it.
 //
-//   in   IN_PAR terms of BITS bits
+//   in   N terms of BITS bits
 //   out  their sum
 #ifndef M3VIT_ADDER_TREE_H
 #define M3VIT_ADDER_TREE_H
@@ -23,28 +23,23 @@ inline void halved(const Int<BITS> terms[2 * N], Int<BITS + 1> sums[N]) {
     }
 }
 
-template <int BITS>
-inline int32_t column_sum(const Int<BITS> terms[IN_PAR]) {
+template <int N, int BITS>
+inline Int<BITS + 6> column_sum(const Int<BITS> terms[N]) {
 #pragma HLS INLINE
-    Int<BITS + 1> by2[IN_PAR / 2];
+    static_assert(N >= 8 && N <= 64, "one to eight terms are left after three levels");
+    Int<BITS + 1> by2[N / 2];
 #pragma HLS ARRAY_PARTITION variable = by2 complete
-    Int<BITS + 2> by4[IN_PAR / 4];
+    Int<BITS + 2> by4[N / 4];
 #pragma HLS ARRAY_PARTITION variable = by4 complete
-    Int<BITS + 3> by8[IN_PAR / 8];
+    Int<BITS + 3> by8[N / 8];
 #pragma HLS ARRAY_PARTITION variable = by8 complete
-    Int<BITS + 4> by16[IN_PAR / 16];
-#pragma HLS ARRAY_PARTITION variable = by16 complete
-    Int<BITS + 5> by32[IN_PAR / 32];
-#pragma HLS ARRAY_PARTITION variable = by32 complete
-    halved<IN_PAR / 2, BITS>(terms, by2);
-    halved<IN_PAR / 4, BITS + 1>(by2, by4);
-    halved<IN_PAR / 8, BITS + 2>(by4, by8);
-    halved<IN_PAR / 16, BITS + 3>(by8, by16);
-    halved<IN_PAR / 32, BITS + 4>(by16, by32);
-    int32_t sum = 0;
-    for (int i = 0; i < IN_PAR / 32; ++i) {
+    halved<N / 2, BITS>(terms, by2);
+    halved<N / 4, BITS + 1>(by2, by4);
+    halved<N / 8, BITS + 2>(by4, by8);
+    Int<BITS + 6> sum = by8[0];
+    for (int i = 1; i < N / 8; ++i) {
 #pragma HLS UNROLL
-        sum += by32[i];
+        sum = static_cast<int32_t>(sum) + static_cast<int32_t>(by8[i]);
     }
     return sum;
 }

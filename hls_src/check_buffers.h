@@ -18,9 +18,10 @@ struct Pending {
     uint32_t channels;
 };
 
-inline bool holds_weights(uint32_t k_lines) {
+// The smallest chunk of a layer: half of one line of results of 2^shift bytes each.
+inline bool holds_weights(uint32_t k_lines, int shift) {
 #pragma HLS INLINE
-    return 32 * k_lines <= static_cast<uint32_t>(HALF_LINES);
+    return (32 * k_lines) >> shift <= static_cast<uint32_t>(HALF_LINES);
 }
 
 // A row of a map, `factor` times.
@@ -33,11 +34,12 @@ inline bool buffers_suffice(const Instruction &in) {
 #pragma HLS INLINE
     const uint32_t row = line_count(in.cols_in);
     const bool tokens = in.rows <= static_cast<uint32_t>(TOKEN_LIMIT);
+    const int shift = in.store == STORE_ACT8 ? 0 : in.store == STORE_SCORES ? 2 : 1;
     switch (in.opcode) {
-    case OP_LINEAR: return holds_weights(row);
-    case OP_CONV3X3: return holds_weights(9 * row) && holds_map_row(in.width, row, 2);
-    case OP_EXPERTS_UP:
-    case OP_EXPERTS_DOWN: return tokens && holds_weights(row);
+    case OP_LINEAR: return holds_weights(row, shift);
+    case OP_CONV3X3: return holds_weights(9 * row, shift) && holds_map_row(in.width, row, 2);
+    case OP_EXPERTS_UP: return tokens && holds_weights(row, 0);
+    case OP_EXPERTS_DOWN: return tokens && holds_weights(row, 1);
     case OP_ATTENTION:
     case OP_GATE: return tokens;
     case OP_UPSAMPLE2X: return holds_map_row(in.width, row, 2);

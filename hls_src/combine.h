@@ -4,7 +4,7 @@
 // LAYERNORM, first step: adds the slots of the experts to the residual rows, four slots
 // a round, one from each weight port, with saturation after each.
 //
-//   in   rows, slots0 ... slots3   beats of int16
+//   in   rows, slots0 ... slots3   beats of int16; without slots, slots0 has every other row
 //   out  completed                 the sums, for the statistics
 //        updated                   the same for memory, if there are slots
 //   loop row x round x beat
@@ -50,6 +50,7 @@ inline void combine(const NormJob norm, Stream<PortBeat> &rows, Stream<PortBeat>
 #pragma HLS BIND_STORAGE variable = held type = ram_s2p impl = lutram
     int beat = 0;
     int round = 0;
+    bool aside = false;  // this row comes through slots0
 COMBINE:
     for (uint32_t i = 0; i < norm.combine_steps; ++i) {
 #pragma HLS PIPELINE II = 1 style = flp
@@ -59,12 +60,12 @@ COMBINE:
         const int first_slot = 4 * round;
         if (busy) {
             PortBeat sum = zeros<PORT_BYTES>();
-            if (round == 0) {
-                sum = rows.read();
-            } else {
+            if (round != 0) {
                 sum = held[beat];
+            } else if (!aside) {
+                sum = rows.read();
             }
-            if (first_slot < norm.slots) sum = added(sum, slots0.read());
+            if (aside || first_slot < norm.slots) sum = added(sum, slots0.read());
             if (first_slot + 1 < norm.slots) sum = added(sum, slots1.read());
             if (first_slot + 2 < norm.slots) sum = added(sum, slots2.read());
             if (first_slot + 3 < norm.slots) sum = added(sum, slots3.read());
@@ -79,6 +80,7 @@ COMBINE:
         if (++beat == norm.round_steps) {
             beat = 0;
             round = last_round ? 0 : round + 1;
+            aside = norm.slots == 0 && !aside;
         }
     }
 }

@@ -33,7 +33,7 @@ constexpr int ROW_PIECES = static_cast<int>(MAX_K) / IN_PAR;
 // Words of one half of the weight ping-pong of a half engine.
 constexpr int HALF_WORDS = HALF_LINES * PIECES / OH;
 // Groups of four outputs whose parameters one half of a ping-pong holds.
-constexpr int CHUNK_GROUPS = 256;
+constexpr int CHUNK_GROUPS = HALF_LINES < 2048 ? 128 : 256;
 // Lines of a row that leave for memory together.
 constexpr int SEGMENT = 16;
 

@@ -27,6 +27,7 @@ inline uint16_t millimetres(int32_t logarithm) {
 }
 
 inline void depth(const MapJob map, Stream<Corners> &corners, Stream<uint16_t> &distances) {
+#pragma HLS BIND_STORAGE variable = POW_TABLE type = rom_np impl = lutram
     const int area_bits = map.factor == 1 ? 2 : map.factor == 2 ? 4 : 6;  // of (2 * factor)^2
     Position at = {0, 0, 0, 0};
 DEPTH:

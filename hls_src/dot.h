@@ -15,6 +15,8 @@
 
 namespace m3vit {
 
+constexpr int SUMS = IN_PAR / CHAIN;  // that are left of the columns behind the multipliers
+
 inline Int<9> token_at(const Piece &piece, int k, bool is_unsigned) {
 #pragma HLS INLINE
     const uint8_t byte = byte_at(piece, k);
@@ -53,24 +55,33 @@ OUTPUTS:
     PAIRS:
         for (int t = 0; t < T; t += 2) {
 #pragma HLS UNROLL
-            Int<17> high[IN_PAR];
+            Int<HIGH_BITS> high[SUMS];
 #pragma HLS ARRAY_PARTITION variable = high complete
-            Int<16> low[IN_PAR];
+            Int<LOW_BITS> low[SUMS];
 #pragma HLS ARRAY_PARTITION variable = low complete
-            Int<2> borrowed[IN_PAR];
+            Int<2> borrowed[SUMS];
 #pragma HLS ARRAY_PARTITION variable = borrowed complete
         COLUMNS:
-            for (int k = 0; k < IN_PAR; ++k) {
+            for (int k = 0; k < SUMS; ++k) {
 #pragma HLS UNROLL
-                const Int<8> weight = static_cast<int8_t>(byte_at(word, o * IN_PAR + k));
+                Int<board::MULTIPLIER_BITS> tokens[CHAIN];
+#pragma HLS ARRAY_PARTITION variable = tokens complete
+                Int<8> weights[CHAIN];
+#pragma HLS ARRAY_PARTITION variable = weights complete
+                for (int i = 0; i < CHAIN; ++i) {
+#pragma HLS UNROLL
+                    const int column = k * CHAIN + i;
+                    tokens[i] = packed_tokens(token_at(rows[t + 1], column, is_unsigned),
+                                              token_at(rows[t], column, is_unsigned));
+                    weights[i] = static_cast<int8_t>(byte_at(word, o * IN_PAR + column));
+                }
                 UInt<1> has_borrowed;
-                packed_product(token_at(rows[t + 1], k, is_unsigned),
-                               token_at(rows[t], k, is_unsigned), weight, high[k], low[k],
-                               has_borrowed);
+                unpacked(packed_sum(tokens, weights), high[k], low[k], has_borrowed);
                 borrowed[k] = static_cast<int32_t>(has_borrowed);
             }
-            sums[t][o] = column_sum<16>(low);
-            sums[t + 1][o] = column_sum<17>(high) + column_sum<2>(borrowed);
+            sums[t][o] = static_cast<int32_t>(column_sum<SUMS, LOW_BITS>(low));
+            sums[t + 1][o] = static_cast<int32_t>(column_sum<SUMS, HIGH_BITS>(high)) +
+                             static_cast<int32_t>(column_sum<SUMS, 2>(borrowed));
         }
     }
 }

@@ -227,6 +227,9 @@ CHUNKS:
 #else
 #pragma HLS BIND_STORAGE variable = weights type = ram_s2p impl = bram
 #endif
+#ifdef M3VIT_BLOCKS
+#pragma HLS ARRAY_PARTITION variable = weights block factor = board::BLOCKS
+#endif
         fill<SECOND>(job, fill_chunks, words, weights);
         compute<SECOND>(job, compute_chunks, tokens, weights, results);
     }

@@ -73,6 +73,7 @@ SELECT:
 // 2^-(distance below the maximum), 16 fractional bits.
 inline uint32_t gate_power(int32_t top, int32_t logit) {
 #pragma HLS INLINE
+#pragma HLS BIND_STORAGE variable = GATE_TABLE type = rom_np impl = lutram
     const int64_t below = (static_cast<int64_t>(top) - logit + 128) >> 8;
     const int octaves = static_cast<int>(below >> 8);
     const int64_t power = static_cast<int64_t>(GATE_TABLE[below & 255]);

@@ -63,7 +63,7 @@ constexpr int LINES_AHEAD = 32;  // of results, while a port asks for a group of
 constexpr int TILE_LINES = T * static_cast<int>(MAX_K) / LINE;
 constexpr int TILE_PROBABILITIES = 2 * T * (TOKEN_LIMIT / static_cast<int>(KEY_BLOCK)) * PIECES;
 
-static_assert(ROWS_AHEAD >= 4 * T + 2 * RUN_GROUP, "the writer's rows fit");
+static_assert(ROWS_AHEAD >= 4 * T + 4 * RUN_GROUP, "the writer's rows fit");
 static_assert(TILES_AHEAD >= ROWS_AHEAD / T, "and the gates of its tiles");
 
 inline void matrix_pass(const MatrixJob job, Port<PortBeat> weights0, Port<PortBeat> weights1,
@@ -157,19 +157,19 @@ inline void matrix_pass(const MatrixJob job, Port<PortBeat> weights0, Port<PortB
 #pragma HLS STREAM variable = token_counts depth = 4
 #pragma HLS BIND_STORAGE variable = token_counts type = fifo impl = srl
     Stream<Run> token_runs("token_runs");
-#pragma HLS STREAM variable = token_runs depth = 2 * RUN_GROUP
+#pragma HLS STREAM variable = token_runs depth = 4 * RUN_GROUP
 #pragma HLS BIND_STORAGE variable = token_runs type = fifo impl = srl
     Stream<Runs> result_counts("result_counts");
 #pragma HLS STREAM variable = result_counts depth = 4
 #pragma HLS BIND_STORAGE variable = result_counts type = fifo impl = srl
     Stream<Run> result_runs("result_runs");
-#pragma HLS STREAM variable = result_runs depth = 2 * RUN_GROUP
+#pragma HLS STREAM variable = result_runs depth = 4 * RUN_GROUP
 #pragma HLS BIND_STORAGE variable = result_runs type = fifo impl = srl
     Stream<Runs> residual_counts("residual_counts");
 #pragma HLS STREAM variable = residual_counts depth = 4
 #pragma HLS BIND_STORAGE variable = residual_counts type = fifo impl = srl
     Stream<Run> residual_runs("residual_runs");
-#pragma HLS STREAM variable = residual_runs depth = 2 * RUN_GROUP
+#pragma HLS STREAM variable = residual_runs depth = 4 * RUN_GROUP
 #pragma HLS BIND_STORAGE variable = residual_runs type = fifo impl = srl
     Stream<PortBeat> beats0("beats0");
 #pragma HLS STREAM variable = beats0 depth = BEATS_AHEAD

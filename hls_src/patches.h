@@ -68,7 +68,11 @@ inline int first_bytes(int piece_bytes, int start) {
 
 inline void patches(const PatchJob job, Stream<PortBeat> &pixels, Stream<PortBeat> &rows) {
     PortBeat strip[STRIP_BEATS];
+#ifdef M3VIT_URAM
+#pragma HLS BIND_STORAGE variable = strip type = ram_s2p impl = uram
+#else
 #pragma HLS BIND_STORAGE variable = strip type = ram_s2p impl = bram
+#endif
     PortBeat head = zeros<PORT_BYTES>();  // first beat of the strip
     PortBeat tail = zeros<PORT_BYTES>();  // last beat that arrived
     int phase = 0;                        // byte of the head in which the strip starts

@@ -1,8 +1,8 @@
 // Copyright (c) 2026, the m3vit-pynq authors
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Reads the rows of a tensor through one port: requests of a group of runs, then their
-// beats. In the row pass once for every port that is read.
+// Reads the rows of a tensor through one port: requests of a group of runs, then the beats
+// of the group before. In the row pass once for every port that is read.
 #ifndef M3VIT_READ_ROWS_H
 #define M3VIT_READ_ROWS_H
 
@@ -12,9 +12,11 @@ namespace m3vit {
 
 inline void read_rows(const Rows rows, Port<PortBeat> port, Stream<PortBeat> &beats) {
     RunWalk walk = walk_of(rows);
-    // sequential: a port takes the requests of a group, then gives their beats
+    uint32_t before = 0;  // beats of the group before
+    const uint32_t end = rows.runs == 0 ? 0 : rows.runs + rows.group;
+    // sequential: a port takes the requests of a group, then gives the beats of the last one
 READ_GROUPS:
-    for (uint32_t done = 0; done < rows.runs; done += rows.group) {
+    for (uint32_t done = 0; done < end; done += rows.group) {
         uint32_t wanted = 0;
     READ_REQUESTS:
         for (int i = 0; i < rows.group; ++i) {
@@ -27,10 +29,11 @@ READ_GROUPS:
             }
         }
     READ_BEATS:
-        for (uint32_t b = 0; b < wanted; ++b) {
+        for (uint32_t b = 0; b < before; ++b) {
 #pragma HLS PIPELINE II = 1 style = flp
             beats.write(port.read());
         }
+        before = wanted;
     }
 }
 

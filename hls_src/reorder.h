@@ -22,7 +22,11 @@ inline void reorder(const MatrixJob job, uint32_t chunks, Stream<Chunk> &descrip
                     Stream<Line> &finished, Stream<Line> &ordered) {
     const int most = job.planar ? 1 : SEGMENT;
     Line buffer[2 * T * SEGMENT];
+#ifdef M3VIT_BLOCKS
+#pragma HLS BIND_STORAGE variable = buffer type = ram_s2p impl = lutram
+#else
 #pragma HLS BIND_STORAGE variable = buffer type = ram_s2p impl = bram
+#endif
 // sequential: a chunk's length comes with it
 CHUNKS:
     for (uint32_t c = 0; c < chunks; ++c) {

@@ -97,19 +97,31 @@ inline void set_slots(const Instruction &in, uint32_t wide, uint32_t narrow, Row
     job.slots2 = slot_rows(in, 2, wide, slot_lines);
     job.slots3 = slot_rows(in, 3, wide, slot_lines);
 
-    const bool joined = in.src_stride == wide && in.dst_stride == narrow;
-    const uint32_t together = run_group(norm.in_beats);
+    const bool wide_joined = in.src_stride == wide;
+    const bool narrow_joined = in.dst_stride == narrow;
+    const uint32_t wide_most = wide_joined ? 1u << MOST_TURN : run_group(norm.in_beats);
+    const uint32_t narrow_most = narrow_joined ? 1u << MOST_TURN : run_group(norm.out_beats);
     uint32_t turn = 0;
     for (uint32_t next = 1; next <= MOST_TURN; ++next) {
 #pragma HLS UNROLL
         const bool waits = (static_cast<uint32_t>(norm.out_beats) << next) <= NORMALISED_DEPTH;
-        const bool requested = joined || (1u << next) <= together;
+        const bool requested = (1u << next) <= wide_most && (1u << next) <= narrow_most;
         if (waits && requested) turn = next;
     }
     norm.turn_rows = static_cast<uint8_t>(1u << turn);
-    job.updated = turn_rows(in.src, in.rows, wide, in.src_stride, turn, joined);
-    job.target = turn_rows(in.dst, in.rows, narrow, in.dst_stride, turn, joined);
+    job.updated = turn_rows(in.src, in.rows, wide, in.src_stride, turn, wide_joined);
+    job.target = turn_rows(in.dst, in.rows, narrow, in.dst_stride, turn, narrow_joined);
     job.target_beats += job.source_beats;
+}
+
+// Without slots the rows come through two ports in turn, as no port keeps up with a beat a cycle.
+inline void set_row_pairs(const Instruction &in, uint32_t lines, RowJob &job) {
+#pragma HLS INLINE
+    const uint32_t even = (in.rows + 1) >> 1;
+    const uint32_t stride = 2 * in.src_stride;
+    job.source = single_rows(in.src, even, lines, stride);
+    job.source_beats = lines_of_rows(even, lines) * LINE_BEATS;
+    job.slots0 = single_rows(in.src + in.src_stride, in.rows >> 1, lines, stride);
 }
 
 inline void set_layernorm(const Instruction &in, RowJob &job) {
@@ -137,7 +149,11 @@ inline void set_layernorm(const Instruction &in, RowJob &job) {
     norm.row_beats = job.source_beats;
     norm.scale_steps = SCALE_STEPS * in.rows;
     norm.normalise_steps = 2 * job.target_beats;
-    if (in.slots != 0) set_slots(in, wide, narrow, job);
+    if (in.slots != 0) {
+        set_slots(in, wide, narrow, job);
+    } else {
+        set_row_pairs(in, wide, job);
+    }
 }
 
 inline void set_gate(const Instruction &in, RowJob &job) {

@@ -5,8 +5,8 @@
 //
 // Rows that follow each other are cut into long runs, whatever their length, each a request
 // alone, which the port's adapter divides. Other rows are one run each; as many of them are
-// requested together as their bursts fit what a port buffers, so that a request never
-// waits for a beat that is taken later.
+// requested together as their bursts fit half of what a port buffers, so that a request never
+// waits for a beat that is taken later: two such groups, or two long runs, are under way.
 #ifndef M3VIT_ROWS_H
 #define M3VIT_ROWS_H
 
@@ -16,8 +16,8 @@ namespace m3vit {
 
 constexpr uint32_t JOINED_LINES = 1024;
 constexpr uint32_t JOINED_BEATS = JOINED_LINES * LINE_BEATS;
-// Bursts that a port has under way, as the top's pragmas state, and their longest.
-constexpr int PORT_BURSTS = 16;
+// Bursts of a group, half of what a port has under way by the top's pragmas, and their longest.
+constexpr int GROUP_BURSTS = 8;
 constexpr int BURST_BEATS = 16;
 
 struct Rows {
@@ -55,9 +55,9 @@ inline uint32_t run_group(uint32_t beats) {
 #pragma HLS INLINE
     const uint32_t bursts = (beats + BURST_BEATS - 1) / BURST_BEATS;
     uint32_t group = 1;
-    for (int log = 1; log <= 4; ++log) {
+    for (int log = 1; log <= 3; ++log) {
 #pragma HLS UNROLL
-        if (bursts <= static_cast<uint32_t>(PORT_BURSTS >> log)) group = 1u << log;
+        if (bursts <= static_cast<uint32_t>(GROUP_BURSTS >> log)) group = 1u << log;
     }
     return group;
 }

@@ -5,9 +5,11 @@
 //
 // Gathered runs are short: RUN_BEATS at most, as long as the bursts that the
 // processing system takes. A group of RUN_GROUP of them is requested in one loop and
-// moved in the next; together they fit what a port buffers, so a request never waits
-// for a beat that is taken later. A long run is a request alone; the port's adapter
-// divides it.
+// moved in the next. Two groups are under way, so that the way to memory and back is not
+// waited for: a read group is requested before the beats of the one before are taken, and
+// a write group's responses are taken behind the beats of the next. Together they fit
+// what a port buffers, so a request never waits for a beat that is taken later. A long
+// run is a request alone; the port's adapter divides it.
 //
 //   read_lines   runs -> lines        gathered rows, or one long run per chunk
 //   read_beats   runs -> beats        long runs only
@@ -25,7 +27,7 @@
 namespace m3vit {
 
 constexpr int RUN_BEATS = 16;
-constexpr int RUN_GROUP = 16;
+constexpr int RUN_GROUP = 8;
 constexpr int RUN_LINES = RUN_BEATS / LINE_BEATS;
 
 static_assert(SEGMENT % RUN_LINES == 0, "segments are whole runs");
@@ -77,8 +79,10 @@ inline void read_lines(uint32_t chunks, Port<PortBeat> bank, Stream<Runs> &count
 CHUNKS:
     for (uint32_t c = 0; c < chunks; ++c) {
         uint32_t left = counts.read().runs;
-        const uint32_t groups = (left + RUN_GROUP - 1) / RUN_GROUP;
-    // sequential: groups of requests and their beats take turns
+        // One more than there are: the beats of the last.
+        const uint32_t groups = left == 0 ? 0 : (left + RUN_GROUP - 1) / RUN_GROUP + 1;
+        uint32_t before = 0;  // beats of the group before
+    // sequential: groups of requests and the beats of those before take turns
     GROUPS:
         for (uint32_t g = 0; g < groups; ++g) {
             const uint8_t count = static_cast<uint8_t>(left < RUN_GROUP ? left : RUN_GROUP);
@@ -94,12 +98,13 @@ CHUNKS:
             uint8_t at = 0;  // beat of the line
             Line line = zeros<LINE>();
         BEATS:
-            for (uint32_t i = 0; i < beats; ++i) {
+            for (uint32_t i = 0; i < before; ++i) {
 #pragma HLS PIPELINE II = 1 style = flp
                 line = shift_in<LINE, PORT_BYTES>(line, bank.read());
                 if (at == LINE_BEATS - 1) lines.write(line);
                 at = at == LINE_BEATS - 1 ? 0 : at + 1;
             }
+            before = beats;
         }
     }
 }
@@ -123,6 +128,7 @@ RUNS:
 
 inline void write_lines(uint32_t chunks, Port<PortBeat> bank, Stream<Runs> &counts,
                         Stream<Run> &runs, Stream<Line> &lines) {
+    uint8_t before = 0;  // runs of the group before, their responses have not been taken
 // sequential: groups of requests, their beats and responses take turns
 CHUNKS:
     for (uint32_t c = 0; c < chunks; ++c) {
@@ -152,11 +158,17 @@ CHUNKS:
                 at = at == LINE_BEATS - 1 ? 0 : at + 1;
             }
         RESPONSES:
-            for (uint8_t i = 0; i < count; ++i) {
+            for (uint8_t i = 0; i < before; ++i) {
 #pragma HLS PIPELINE II = 1
                 bank.write_response();
             }
+            before = count;
         }
+    }
+LAST_RESPONSES:
+    for (uint8_t i = 0; i < before; ++i) {
+#pragma HLS PIPELINE II = 1
+        bank.write_response();
     }
 }
 

@@ -59,6 +59,15 @@ struct EngineShape {
     uint8_t parts;   // 1, or the heads of a plane
 };
 
+// Tiles times 1 ... 4 heads.
+inline uint16_t head_units(uint16_t tiles, uint8_t subs) {
+#pragma HLS INLINE
+    const uint16_t once = (subs & 1) != 0 ? tiles : uint16_t(0);
+    const uint16_t twice = (subs & 2) != 0 ? static_cast<uint16_t>(2 * tiles) : uint16_t(0);
+    const uint16_t all = static_cast<uint16_t>(4 * tiles);
+    return subs == 4 ? all : static_cast<uint16_t>(once + twice);
+}
+
 // SECOND: engine B, which has the values in ATTENTION; engine A has the keys.
 template <bool SECOND>
 inline EngineShape engine_shape(const MatrixJob &job, const Chunk &chunk) {
@@ -70,7 +79,7 @@ inline EngineShape engine_shape(const MatrixJob &job, const Chunk &chunk) {
     shape.passes = 1;
     shape.parts = 1;
     if (job.mode == MODE_ATTENTION) {
-        shape.units = static_cast<uint16_t>(chunk.tiles * chunk.subs);
+        shape.units = head_units(chunk.tiles, chunk.subs);
         shape.steps = static_cast<uint16_t>(SECOND ? job.head_dim / OH : (job.rows + OH - 1) / OH);
         shape.pieces = static_cast<uint16_t>(SECOND ? key_blocks(job.rows) * PIECES : PIECES);
         shape.passes = SECOND ? job.passes : uint8_t(1);

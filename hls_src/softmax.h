@@ -21,7 +21,9 @@
 
 namespace m3vit {
 
-constexpr int ROW_STEPS = TOKEN_LIMIT / OH;  // words of a row of scores
+constexpr int ROW_STEPS = TOKEN_LIMIT / OH;  // words of rows of scores
+// Of a word: one step of all queries.
+constexpr int SCORE_BYTES = power_of_two(2 * OH * T);
 constexpr int PIECE_STEPS = IN_PAR / OH;     // steps that fill a piece
 constexpr int BLOCK_STEPS = static_cast<int>(KEY_BLOCK) / OH;
 constexpr int LOWEST_SCORE = INT16_MIN;
@@ -52,9 +54,15 @@ inline void softmax(const MatrixJob job, Stream<Result> &scores, Stream<Piece> &
     const int total = units != 0 ? counted<16, STEP_BITS>(units + 1, span) + digits * T : 0;
     const uint8_t shift = job.shift_a & 63;
 
-    Bytes<2 * OH> rows[T][2 * ROW_STEPS];
-#pragma HLS ARRAY_PARTITION variable = rows dim = 1 complete
+    Bytes<SCORE_BYTES> rows[2 * ROW_STEPS];
+#ifdef M3VIT_URAM
+#pragma HLS BIND_STORAGE variable = rows type = ram_s2p impl = uram
+#else
 #pragma HLS BIND_STORAGE variable = rows type = ram_s2p impl = bram
+#endif
+#ifdef M3VIT_BLOCKS
+#pragma HLS ARRAY_PARTITION variable = rows block factor = board::BLOCKS
+#endif
     int16_t largest[T];  // of the unit that arrives, so far
 #pragma HLS ARRAY_PARTITION variable = largest complete
     int16_t top[T];  // of the unit that leaves
@@ -104,11 +112,11 @@ SOFTMAX:
             ++leaving;
         }
         Sums finished = zeros<QUERY_BYTES>();
+        const Bytes<SCORE_BYTES> kept = rows[get];
+        Bytes<SCORE_BYTES> arrived = zeros<SCORE_BYTES>();
         for (int t = 0; t < T; ++t) {
 #pragma HLS UNROLL
-            Bytes<2 * OH> word = zeros<2 * OH>();
             int16_t best = LOWEST_SCORE;  // of this step
-            const Bytes<2 * OH> kept = rows[t][get];
             Bytes<OH> high_digits = zeros<OH>();
             Bytes<OH> low_digits = zeros<OH>();
             uint32_t added = 0;
@@ -119,11 +127,11 @@ SOFTMAX:
                 const Int<22> product = static_cast<int32_t>(word_at(result, t * OH + o));
                 const int16_t score = static_cast<int16_t>(
                     clamped<39>(rounded<39>(scaled<22>(product, job.mult_a), shift), INT16_MAX));
-                set_half(word, o, static_cast<uint16_t>(score));
+                set_half(arrived, t * OH + o, static_cast<uint16_t>(score));
                 if (is_key && score > best) best = score;
 
                 const uint16_t delta =
-                    static_cast<uint16_t>(top[t] - static_cast<int16_t>(half_at(kept, o)));
+                    static_cast<uint16_t>(top[t] - static_cast<int16_t>(half_at(kept, t * OH + o)));
                 const UInt<12> value = exponential(delta, extra);
                 const uint32_t probability = is_key ? static_cast<uint32_t>(value) : 0u;
                 added += probability;
@@ -133,7 +141,6 @@ SOFTMAX:
                 set_byte(low_digits, o, static_cast<uint8_t>(probability & 15));
             }
             if (is_arriving) {
-                rows[t][put] = word;
                 largest[t] = step == 0 || best > largest[t] ? best : largest[t];
             }
             const uint32_t before = step == 0 ? 0u : static_cast<uint32_t>(sum[t]);
@@ -151,6 +158,7 @@ SOFTMAX:
             }
             if (is_round_end) top[t] = largest[t];
         }
+        if (is_arriving) rows[put] = arrived;
         if (is_piece && is_leaving) leaving = 0;
         if (is_round_end && is_leaving) sums.write(finished);
 

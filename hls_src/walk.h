@@ -31,11 +31,11 @@ struct WalkSteps {
 };
 
 inline WalkSteps walk_steps(const MatrixJob &job) {
-    const uint32_t element = job.store == STORE_ACT8 ? 1 : job.store == STORE_SCORES ? 4 : 2;
+    const int shift = job.store == STORE_ACT8 ? 4 : job.store == STORE_SCORES ? 2 : 3;
     const uint32_t line = job.planar ? job.dst_stride : 1u;
     WalkSteps steps;
-    steps.first_results = small_product(job.first_groups * element / 16, line);
-    steps.results = small_product(job.chunk_groups * element / 16, line);
+    steps.first_results = small_product(job.first_groups >> shift, line);
+    steps.results = small_product(job.chunk_groups >> shift, line);
     if (job.mode == MODE_ATTENTION) steps.first_results = steps.results = 1;
     steps.row_beats = 1 + job.k_lines * (LINE / BEAT);
     steps.sources = job.mode == MODE_DOWN ? job.row_lines : 0u;

@@ -7,18 +7,21 @@
 //   out  windows  CONV3X3: per chunk and pixel, the lines of its nine neighbours
 //                 (ky, kx ascending), `pad` outside the map; otherwise the lines
 //
-// A ring holds four map rows. While the pixels of row y leave, row y + 2 comes in, one
-// line in nine, into the place of row y - 2.
+// A ring holds the lines from the pixel above and left of the one that leaves to two pixels
+// behind the one below. With each pixel that leaves another comes in, one line in nine.
 #ifndef M3VIT_WINDOW_H
 #define M3VIT_WINDOW_H
 
 #include "counts.h"
 #include "pieces.h"
+#include "shapes.h"
 
 namespace m3vit {
 
-constexpr int RING_ROWS = 4;
-constexpr int RING_LINES = MAP_LINES / 2;  // of one map row
+constexpr int MOST_PIXEL_LINES = static_cast<int>(MAX_K) / LINE / 9;
+// Two map rows, of at most MAP_LINES together, and four pixels.
+constexpr int RING_LINES = power_of_two(MAP_LINES + 4 * MOST_PIXEL_LINES);
+constexpr uint16_t RING_MASK = RING_LINES - 1;
 
 inline Line filled(int8_t value) {
 #pragma HLS INLINE
@@ -33,81 +36,85 @@ inline Line filled(int8_t value) {
 inline void window(const MatrixJob job, Stream<Chunk> &chunks, Stream<Line> &lines,
                    Stream<Line> &windows) {
     const bool conv = job.mode == MODE_CONV;
-    const uint32_t row = conv ? small_product(job.width, job.row_lines) : 0;  // lines
-    const uint16_t last_column = static_cast<uint16_t>(row - 1);
-    const uint16_t last_y = static_cast<uint16_t>(job.height - 1);
-    const uint16_t last_x_of_row = static_cast<uint16_t>(job.width - 1);
     const uint8_t pixel = static_cast<uint8_t>(job.row_lines);
     const uint8_t last_pixel_line = static_cast<uint8_t>(pixel - 1);
-    const uint32_t first = job.height > 1 ? 2 * row : row;
-    const uint32_t neighbours = conv ? small_product(job.rows, job.k_lines) : 0;
+    const uint16_t row =
+        static_cast<uint16_t>(conv ? small_product(job.width, job.row_lines) & 0xffff : 0u);
+    const uint16_t last_y = static_cast<uint16_t>(job.height - 1);
+    const uint16_t last_x_of_row = static_cast<uint16_t>(job.width - 1);
+    const uint32_t map = conv ? small_product(job.rows, job.row_lines) : 0;  // lines
+    const uint32_t neighbours = 8 * map + map;
+    const uint32_t wanted = row + 2u * pixel;
+    const uint32_t first = map < wanted ? map : wanted;
     const Line outside = filled(job.pad);
-// sequential: rows that pass through, or map rows ahead of the first pixel, then pixels
+// sequential: rows that pass through, or lines ahead of the first pixel, then pixels
 CHUNKS:
     for (uint32_t c = 0; c < job.chunks; ++c) {
         const Chunk chunk = chunks.read();
         const uint32_t passing = conv ? 0 : small_product(chunk_rows(chunk), job.row_lines);
-        Line ring[RING_ROWS * RING_LINES];
+        Line ring[RING_LINES];
+#ifdef M3VIT_URAM
+#pragma HLS BIND_STORAGE variable = ring type = ram_s2p impl = uram
+#else
 #pragma HLS BIND_STORAGE variable = ring type = ram_s2p impl = bram
+#endif
     PASS:
         for (uint32_t i = 0; i < passing; ++i) {
 #pragma HLS PIPELINE II = 1 style = flp
             windows.write(lines.read());
         }
-        uint16_t column = 0;
-        uint16_t base = 0;
+        uint16_t put = 0;
     AHEAD:
         for (uint32_t i = 0; i < first; ++i) {
 #pragma HLS PIPELINE II = 1 style = flp
-            ring[base + column] = lines.read();
-            if (column == last_column) base = RING_LINES;
-            column = column == last_column ? 0 : column + 1;
+            ring[put] = lines.read();
+            put = static_cast<uint16_t>((put + 1) & RING_MASK);
         }
-        uint8_t l = 0;   // line of the pixel
-        int8_t kx = -1;  // neighbour
-        int8_t ky = -1;
+        uint32_t left = map - first;  // lines that are still to come
+        uint8_t l = 0;                // line of the pixel
+        uint8_t kx = 0;               // neighbour
+        uint8_t ky = 0;
         uint16_t x = 0;  // pixel
         uint16_t y = 0;
-        uint16_t centre = 0;           // first line of the pixel in its map row
-        bool is_low = job.height < 3;  // no row y + 2
+        uint16_t centre = 0;  // its first line in the ring
     PIXELS:
         for (uint32_t i = 0; i < neighbours; ++i) {
 #pragma HLS PIPELINE II = 1 style = flp
 #pragma HLS DEPENDENCE variable = ring type = inter dependent = false
-            // A line of row y + 2 is written 16 iterations or more before it is read, and the
-            // line in its place was read 7 or more before.
-            if (ky == -1 && kx == -1 && !is_low) {
-                const uint8_t place = static_cast<uint8_t>((y + 2) & (RING_ROWS - 1));
-                ring[place * RING_LINES + centre + l] = lines.read();
+            // A line is written 17 iterations or more before it is read, and the line in its
+            // place was read 9 or more before.
+            if (ky == 0 && kx == 0 && left != 0) {
+                ring[put] = lines.read();
+                put = static_cast<uint16_t>((put + 1) & RING_MASK);
+                --left;
             }
-            const bool above = ky == -1 && y == 0;
-            const bool below = ky == 1 && y == last_y;
-            const bool left = kx == -1 && x == 0;
-            const bool right = kx == 1 && x == last_x_of_row;
-            const bool inside = !(above || below || left || right);
-            const uint8_t neighbour_row = static_cast<uint8_t>((y + ky) & (RING_ROWS - 1));
-            const uint8_t shift = kx == 0 ? uint8_t(0) : pixel;
-            const uint16_t beside = static_cast<uint16_t>(kx < 0 ? centre - shift : centre + shift);
-            const uint16_t at =
-                static_cast<uint16_t>(inside ? neighbour_row * RING_LINES + beside + l : 0);
-            const Line line = ring[at];
+            const bool above = ky == 0 && y == 0;
+            const bool below = ky == 2 && y == last_y;
+            const bool before = kx == 0 && x == 0;
+            const bool behind = kx == 2 && x == last_x_of_row;
+            const bool inside = !(above || below || before || behind);
+            const uint16_t over = static_cast<uint16_t>(ky == 0   ? centre - row
+                                                        : ky == 2 ? centre + row
+                                                                  : centre);
+            const uint16_t beside = static_cast<uint16_t>(kx == 0   ? l - pixel
+                                                          : kx == 2 ? l + pixel
+                                                                    : l);
+            const uint16_t get = static_cast<uint16_t>((over + beside) & RING_MASK);
+            const Line line = ring[get];
             windows.write(inside ? line : outside);
 
             const bool last_line = l == last_pixel_line;
-            const bool last_kx = last_line && kx == 1;
-            const bool last_ky = last_kx && ky == 1;
+            const bool last_kx = last_line && kx == 2;
+            const bool last_ky = last_kx && ky == 2;
             const bool last_x = last_ky && x == last_x_of_row;
             l = last_line ? 0 : l + 1;
-            if (last_line) kx = kx == 1 ? -1 : kx + 1;
-            if (last_kx) ky = ky == 1 ? -1 : ky + 1;
+            if (last_line) kx = kx == 2 ? 0 : kx + 1;
+            if (last_kx) ky = ky == 2 ? 0 : ky + 1;
             if (last_ky) {
                 x = last_x ? 0 : x + 1;
-                centre = last_x ? 0 : centre + pixel;
+                centre = static_cast<uint16_t>((centre + pixel) & RING_MASK);
             }
-            if (last_x) {
-                is_low = y + 3 >= job.height;
-                ++y;
-            }
+            if (last_x) ++y;
         }
     }
 }

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
 // Writes the rows of one tensor, or of two in turn, through one port: requests of a
-// group of runs, their beats, their responses. `collect` delivers the beats in this order.
+// group of runs, their beats, the responses of the group before. `collect` delivers the beats
+// in this order.
 #ifndef M3VIT_WRITE_TENSORS_H
 #define M3VIT_WRITE_TENSORS_H
 
@@ -15,6 +16,7 @@ inline void write_tensors(const Rows first, const Rows second, Stream<PortBeat> 
     RunWalk ahead = walk_of(first);
     RunWalk behind = walk_of(second);
     bool turn = false;
+    uint32_t before = 0;  // runs of the group before, their responses have not been taken
     const uint32_t runs = first.runs + second.runs;  // equal, or one of them 0
     // sequential: a port takes the requests of a group, its beats, and answers
 WRITE_GROUPS:
@@ -44,12 +46,18 @@ WRITE_GROUPS:
             port.write(beats.read());
         }
     WRITE_RESPONSES:
-        for (uint32_t i = 0; i < count; ++i) {
+        for (uint32_t i = 0; i < before; ++i) {
 #pragma HLS PIPELINE II = 1 style = flp
             port.write_response();
         }
+        before = count;
         done += count;
         turn = !turn;
+    }
+LAST_RESPONSES:
+    for (uint32_t i = 0; i < before; ++i) {
+#pragma HLS PIPELINE II = 1 style = flp
+        port.write_response();
     }
 }
 

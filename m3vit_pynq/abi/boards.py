@@ -15,6 +15,8 @@ from dataclasses import dataclass
 LINE = 64
 #: Bytes in one beat of a weight image; a parameter beat is this long.
 BEAT = 16
+#: Blocks of a memory whose depth is no power of two; more cost too wide a multiplexer.
+_MOST_BLOCKS = 5
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,21 @@ class Board:
         return self.tokens_par * self.out_par * self.in_par
 
     @property
+    def weight_blocks(self) -> int:
+        """Block memories of equal depth, a power of two, that one ping-pong half is cut into.
+
+        A tool rounds the depth of a memory to a power of two.
+        """
+        words = self.half_lines * (LINE // self.in_par) // (self.out_par // 2)
+        blocks = words // (words & -words)
+        return blocks if blocks <= _MOST_BLOCKS else 1
+
+    @property
+    def multiplier_bits(self) -> int:
+        """The wide operand of a multiplier: DSP48E1 or DSP48E2."""
+        return 25 if self.family == "zynq" else 27
+
+    @property
     def shape_word(self) -> int:
         """Value of the ``id_shape`` register."""
         return self.tokens_par | self.out_par << 8 | self.in_par << 16
@@ -85,13 +102,13 @@ _ALL = (
     Board(
         name="zcu104", title="ZCU104", part="xczu7ev-ffvc1156-2-e", family="zynqmp",
         clock_mhz=250.0, tokens_par=8, out_par=4, in_par=64, half_lines=4096, max_tokens=2048,
-        map_lines=512, first_groups=32, port_bytes=16, dram_gbytes=12.8,
+        map_lines=512, first_groups=48, port_bytes=16, dram_gbytes=12.8,
         dsp=1728, bram36=312, uram=96, lut=230400,
     ),
     Board(
         name="zcu102", title="ZCU102", part="xczu9eg-ffvb1156-2-e", family="zynqmp",
         clock_mhz=250.0, tokens_par=8, out_par=4, in_par=64, half_lines=2048, max_tokens=2048,
-        map_lines=512, first_groups=32, port_bytes=16, dram_gbytes=12.8,
+        map_lines=512, first_groups=48, port_bytes=16, dram_gbytes=12.8,
         dsp=2520, bram36=912, uram=0, lut=274080,
     ),
     Board(
@@ -102,7 +119,7 @@ _ALL = (
     ),
     Board(
         name="ultra96", title="Ultra96-V2", part="xczu3eg-sbva484-1-e", family="zynqmp",
-        clock_mhz=187.5, tokens_par=4, out_par=2, in_par=64, half_lines=1536, max_tokens=1536,
+        clock_mhz=187.5, tokens_par=4, out_par=2, in_par=64, half_lines=1280, max_tokens=1280,
         map_lines=384, first_groups=16, port_bytes=16, dram_gbytes=3.2,
         dsp=360, bram36=216, uram=0, lut=70560,
     ),

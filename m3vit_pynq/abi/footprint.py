@@ -127,15 +127,21 @@ def conv_cols(channels: int) -> int:
     return 9 * 64 * lines(channels)
 
 
-def chunk_lines(cols: int) -> int:
-    """Lines of half the smallest chunk of a layer: 64 outputs, 32 in each half engine."""
-    return 32 * lines(cols)
+#: Bytes of one result by how LINEAR and CONV3X3 store it.
+ELEMENT = {Store.ACT8: 1, Store.ACT16: 2, Store.RESIDUAL: 2, Store.SCORES: 4}
+
+
+def chunk_lines(cols: int, element: int) -> int:
+    """Lines of half the smallest chunk of a layer.
+
+    A chunk's results are whole lines: 64 bytes, half of them from each half engine.
+    """
+    return 32 // element * lines(cols)
 
 
 def output_lines(i: Instruction) -> int:
     """Lines of one destination row of LINEAR and CONV3X3."""
-    size = {Store.ACT8: 1, Store.ACT16: 2, Store.RESIDUAL: 2, Store.SCORES: 4}[Store(i.store)]
-    return lines(size * i.cols_out)
+    return lines(ELEMENT[Store(i.store)] * i.cols_out)
 
 
 def _rows(what: str, base: int, rows: int, stride: int, channels: int) -> Region:
@@ -192,7 +198,7 @@ def _matrix(i: Instruction, rows: int, cols: int, map_lines: int) -> Footprint:
         updates=(destination,) if residual else (),
         weights=_layer(i, cols),
         products=rows * i.cols_out * (cols if i.opcode == Opcode.LINEAR else 9 * i.cols_in),
-        half_lines=chunk_lines(cols),
+        half_lines=chunk_lines(cols, ELEMENT[Store(i.store)]),
         map_lines=map_lines,
     )
 
@@ -250,7 +256,7 @@ def _experts_up(i: Instruction) -> Footprint:
         writes=(Region("hidden", i.dst, i.rows * i.top_k, width, width),),
         weights=_layer(i, i.cols_in, i.experts),
         products=i.rows * i.top_k * i.cols_in * i.cols_out,
-        half_lines=chunk_lines(i.cols_in),
+        half_lines=chunk_lines(i.cols_in, 1),
         tokens=i.rows,
     )
 
@@ -263,7 +269,7 @@ def _experts_down(i: Instruction) -> Footprint:
         writes=(Region("slots", first, i.rows * i.top_k, width, width),),
         weights=_layer(i, i.cols_in, i.experts),
         products=i.rows * i.top_k * i.cols_in * i.cols_out,
-        half_lines=chunk_lines(i.cols_in),
+        half_lines=chunk_lines(i.cols_in, 2),
         tokens=i.rows,
     )
 

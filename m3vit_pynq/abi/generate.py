@@ -143,10 +143,15 @@ def board_header(board: boards.Board) -> str:
         "first_groups", "port_bytes",
     )  # fmt: skip
     values = "".join(f"constexpr int {n.upper()} = {getattr(board, n)};\n" for n in integers)
-    uram = "\n#define M3VIT_URAM  // weights lie in UltraRAM\n" if board.uram else ""
+    values += f"constexpr int MULTIPLIER_BITS = {board.multiplier_bits};\n"
+    uram = "\n#define M3VIT_URAM  // it has UltraRAM\n" if board.uram else ""
+    blocks = ""
+    if board.weight_blocks > 1:
+        blocks = "\n#define M3VIT_BLOCKS  // memories of no power of two lie in blocks\n"
+        values += f"constexpr int BLOCKS = {board.weight_blocks};\n"
     return f"""{_CPP_HEAD}#ifndef M3VIT_GENERATED_BOARD_H
 #define M3VIT_GENERATED_BOARD_H
-{uram}
+{uram}{blocks}
 // {board.title} ({board.part}) at {board.clock_mhz:g} MHz
 namespace m3vit {{
 namespace board {{

@@ -43,6 +43,8 @@ _OPCODES = {
 }
 ENGINE = "matrix engine"
 START = "start and end"
+#: A process that is occupied hardly longer than the engine keeps pace with it.
+_NEARLY = 0.95
 
 
 class Occupied(Protocol):
@@ -79,7 +81,8 @@ class ClassCycles:
     roofline : float
         Cycles that products or bytes need at least.
     limit : str
-        What is occupied longest: the matrix engine, a process, or starting and ending.
+        What is occupied longest: the matrix engine (also if a process is hardly longer),
+        a process, or starting and ending.
     limit_share : float
         For which share of the cycles.
     """
@@ -165,6 +168,8 @@ def _together(board: Board, program: Program, group: Sequence[Counted]) -> Class
                 here = process.busy + process.memory
                 occupied[process.name] = occupied.get(process.name, 0) + here
     limit = max(occupied, key=occupied.__getitem__)
+    if engine >= _NEARLY * occupied[limit]:
+        limit = ENGINE
     return ClassCycles(
         len(group), products, moved, cycles, engine, roofline(board, products, moved), limit,
         occupied[limit] / cycles,

@@ -78,7 +78,7 @@ def bram(bits: int, depth: int, storage: str = "ram_s2p") -> float:
         whole, rest = divmod(bits, width)
         last = 0.0
         if rest:
-            fits_half = rows == 1 and deep <= half_words and rest <= half_width
+            fits_half = rows == 1 and deep <= min(half_words, 2048) and rest <= half_width
             last = 0.5 if fits_half else 1.0
         best = min(best, rows * (whole + last))
         if deep <= half_words:
@@ -131,7 +131,9 @@ def dsp(first: int, second: int, bits: int, family: str) -> int:
     """DSP of a product of signed operands.
 
     An operand wider than a port is cut: every part but the last has one bit less than
-    the port, as it has no sign. Parts whose weight lies beyond the result are left out.
+    the port, as it has no sign. On a DSP48E1 parts have 17 bits, which is by how much the
+    cascade between two of them shifts. Parts whose weight lies beyond the result are
+    left out.
 
     Parameters
     ----------
@@ -141,25 +143,26 @@ def dsp(first: int, second: int, bits: int, family: str) -> int:
         Bits of the result that are used.
     """
     wide, narrow = MULTIPLIER[family]
+    step = narrow - 1 if family == "zynq" else wide - 1
     best = 0
     for a, b in ((first, second), (second, first)):
         found = sum(
             1
-            for i in range(_parts(a, wide))
-            for j in range(_parts(b, narrow))
-            if i * (wide - 1) + j * (narrow - 1) < bits
+            for i in range(_parts(a, wide, step))
+            for j in range(_parts(b, narrow, narrow - 1))
+            if i * step + j * (narrow - 1) < bits
         )
         best = found if not best else min(best, found)
     return best
 
 
-def _parts(bits: int, port: int) -> int:
-    return max(1, ceil((bits - 1) / (port - 1)))
+def _parts(bits: int, port: int, step: int) -> int:
+    return 1 if bits <= port else ceil((bits - 1) / step)
 
 
 def fabric_product(first: int, second: int) -> float:
-    """LUT of a product in LUT: rows of the shorter operand, two added in a carry chain."""
-    return max(first, second) * min(first, second) * 0.75
+    """LUT of a product in LUT: one for each bit of each row."""
+    return first * second
 
 
 def of_memory(form: dict, family: str) -> Blocks:

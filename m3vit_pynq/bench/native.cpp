@@ -125,7 +125,9 @@ void answer(int signal, siginfo_t *, void *context) {
     switch_cpuid(true);
     asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
     switch_cpuid(false);
+    if (leaf == 1 && hidden & 8) c &= ~(1u << 12 | 1u << 28 | 1u << 29);
     if (leaf == 7 && sub == 0) {
+        if (hidden & 8) b &= ~(1u << 5);
         if (hidden & 1) d &= ~(1u << 22 | 1u << 24 | 1u << 25);
         if (hidden & 2) {
             b &= ~(1u << 16 | 1u << 17 | 1u << 21 | 1u << 26 | 1u << 27 | 1u << 28 | 1u << 30 |

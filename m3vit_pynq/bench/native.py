@@ -23,8 +23,8 @@ from m3vit_pynq.emulator.hostbuild import BuildError, find_compiler, run_compile
 
 _SOURCE = Path(__file__).with_name("native.cpp")
 
-#: Bits of CPUID that a path's processors do not have: AMX, AVX-512, AVX-VNNI.
-_LEVELS = {"amx": 0, "avx512": 1, "avxvnni": 3, "avx2": 7}
+#: What a path's processors do not have: 1 AMX, 2 AVX-512, 4 AVX-VNNI, 8 AVX.
+_LEVELS = {"amx": 0, "avx512": 1, "avxvnni": 3, "avx2": 7, "plain": 15}
 #: How the same is said to PyTorch and its libraries, before they are imported.
 _TORCH = {
     "avx512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"},
@@ -32,6 +32,8 @@ _TORCH = {
                 "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
     "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
              "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "plain": {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default",
+              "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
 }  # fmt: skip
 
 

@@ -92,6 +92,7 @@ def _engine_settings(arguments: argparse.Namespace) -> Iterator[None]:
 def _measure(arguments: argparse.Namespace, package: Package, frame: np.ndarray) -> BenchReport:
     from m3vit_pynq.analysis.workload import task_workload
     from m3vit_pynq.bench import competitors, native
+    from m3vit_pynq.bench.boards import boards_of
     from m3vit_pynq.bench.report import BenchReport, Setting
     from m3vit_pynq.bench.speed import compare, fast_engine
     from m3vit_pynq.emulator.fast import thread_count
@@ -108,7 +109,10 @@ def _measure(arguments: argparse.Namespace, package: Package, frame: np.ndarray)
         rivals = competitors.find(package.config, threads, without)
         comparisons = compare(overlay, frame, arguments.repeats, rivals.runners)
         statistics = _stream(overlay, frame)
+        boards, reason = boards_of(package, frame)
         notes = [*rivals.missing]
+        if reason:
+            notes.append(f"cycles of boards cannot be had here: {reason}")
         if problem and rivals.runners:
             notes.append(f"PyTorch and ONNX Runtime {problem}")
         path = engine.path if engine is not None else ""
@@ -118,7 +122,7 @@ def _measure(arguments: argparse.Namespace, package: Package, frame: np.ndarray)
         )  # fmt: skip
         board = overlay.board.name
     return BenchReport(
-        package=package, board=board, comparisons=comparisons, boards=_boards(package, frame),
+        package=package, board=board, comparisons=comparisons, boards=boards,
         workloads={
             name: task_workload(package.decoded, package.task(name).index)
             for name in package.task_names
@@ -136,18 +140,6 @@ def _stream(overlay, frame: np.ndarray):
             if shown == 2 * len(names):
                 stream.task = names[0]
     return stream.statistics
-
-
-def _boards(package: Package, frame: np.ndarray):
-    """Which boards the package fits; cycles where they were counted before."""
-    from m3vit_pynq.abi.boards import BOARDS
-    from m3vit_pynq.bench.cycles import BoardCycles, count_on_boards
-    from m3vit_pynq.errors import M3ViTError
-
-    try:
-        return count_on_boards(package, frame)
-    except M3ViTError as error:
-        return {name: BoardCycles(board, problem=str(error)) for name, board in BOARDS.items()}
 
 
 def _open(spec: str | None):

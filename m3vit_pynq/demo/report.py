@@ -53,6 +53,8 @@ class DemoReport:
     registers_per_frame, registers_per_switch_frame : float
         Register accesses of a steady frame, and of the first frame after a
         change of task, without status polls.
+    not_counted : str
+        Why boards' cycles cannot be had on this computer.
     """
 
     package: str
@@ -72,6 +74,7 @@ class DemoReport:
     warning: str
     versions: Mapping[str, str]
     files: Mapping[str, str]
+    not_counted: str = ""
 
     @property
     def fps(self) -> float:
@@ -101,6 +104,7 @@ class DemoReport:
                 if not found.problem
             },
             "cycles": None if any(b.tasks for b in self.boards.values()) else NOT_COUNTED,
+            "not_counted": self.not_counted,
             "does_not_fit": {n: found.problem for n, found in self.boards.items() if found.problem},
             "package": self.package,
             "source": self.source,
@@ -155,4 +159,6 @@ class DemoReport:
                 for task, frame in found.tasks.items()
             ]
             lines.append(f"  {found.board.title:<16}{', '.join(parts)}")
+        if self.not_counted:
+            lines.append(f"  cycles cannot be had here: {self.not_counted}")
         return lines

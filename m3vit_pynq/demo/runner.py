@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median
@@ -14,7 +16,8 @@ from statistics import mean, median
 import cv2
 import numpy as np
 
-from m3vit_pynq.bench.cycles import BoardCycles, count_on_boards
+from m3vit_pynq.bench.boards import boards_of
+from m3vit_pynq.bench.cycles import BoardCycles
 from m3vit_pynq.computer import versions
 from m3vit_pynq.demo.report import DemoReport, Switch
 from m3vit_pynq.demo.sheet import Row, contact_sheet
@@ -116,8 +119,37 @@ def run_demo(
     sheet = run.write_sheet()
     # A count of cycles is not a board's work.
     count = settings.boards and overlay.emulated
-    boards = count_on_boards(overlay.package, run.kept[0]) if count else {}
-    return run.report(sheet, boards)
+    boards, reason = boards_of(overlay.package, run.kept[0]) if count else ({}, "")
+    return run.report(sheet, boards, reason)
+
+
+class _Beside:
+    """Does work in another thread, in order, while the loop goes on; a context manager.
+
+    The loop waits while `WAITING` pieces of work have not been done: a slow disk must
+    not fill the memory with frames. What fails there is raised at the next occasion.
+    """
+
+    WAITING = 3
+
+    def __init__(self) -> None:
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="m3vit-demo")
+        self._work: deque[Future] = deque()
+
+    def do(self, function: Callable[..., None], *arguments: object) -> None:
+        """Let a call be made soon."""
+        while len(self._work) >= self.WAITING or (self._work and self._work[0].done()):
+            self._work.popleft().result()
+        self._work.append(self._worker.submit(function, *arguments))
+
+    def __enter__(self) -> _Beside:
+        return self
+
+    def __exit__(self, kind: object, *exc: object) -> None:
+        self._worker.shutdown(wait=True, cancel_futures=kind is not None)
+        if kind is None:
+            for work in self._work:
+                work.result()
 
 
 class _Run:
@@ -145,13 +177,16 @@ class _Run:
         frames = itertools.islice(self.source, settings.frames)
         keep = max(1, settings.frames // settings.sheet_rows)
         began = time.perf_counter()
-        with self.video, self.overlay.stream(frames, task=next(names)) as stream:
+        with (
+            self.video, _Beside() as beside,
+            self.overlay.stream(frames, task=next(names)) as stream,
+        ):  # fmt: skip
             for shown, (frame, result) in enumerate(stream):
                 self.last_index = result.frame_index
                 self.history.append((result.task, result.cycles))
                 if shown % keep == keep // 2:
                     self.kept.append(frame.copy())
-                self.show(frame, result)
+                beside.do(self.show, frame, result)
                 if settings.switch_every and (shown + 1) % settings.switch_every == 0:
                     stream.task = next(names)
                     self.asked.append(shown + 1)
@@ -223,7 +258,9 @@ class _Run:
             found.append(Switch(index, task, index - next(asked), ratio))
         return tuple(found)
 
-    def report(self, sheet: Path, boards: Mapping[str, BoardCycles]) -> DemoReport:
+    def report(
+        self, sheet: Path, boards: Mapping[str, BoardCycles], not_counted: str
+    ) -> DemoReport:
         """Everything that was measured."""
         statistics = self.statistics
         return DemoReport(
@@ -241,6 +278,7 @@ class _Run:
             registers_per_switch_frame=statistics.registers_per_switch_frame,
             tasks=self.package.task_names,
             boards=boards,
+            not_counted=not_counted,
             warning=self.warning,
             versions=versions(),
             files={"video": str(self.video.path), "contact sheet": str(sheet)},

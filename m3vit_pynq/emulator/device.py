@@ -27,6 +27,7 @@ from m3vit_pynq.emulator.fabric import Fabric, Faults, Kernel
 from m3vit_pynq.emulator.interrupts import EmulatedUio
 from m3vit_pynq.emulator.kernel import engine_name, make_kernel
 from m3vit_pynq.emulator.memory import DeviceMemory
+from m3vit_pynq.errors import M3ViTError
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class EmulatedDevice(Device):
         self.accesses: Counter[tuple[str, str, int]] = Counter()
         self.allocations = 0
         self.engine = "given" if kernel else engine_name(engine)
+        self._process = os.getpid()
         self._make_kernel = kernel or (lambda board: make_kernel(board, self.engine))
         self._family = hwh.FAMILIES[board.family]
 
@@ -202,6 +204,11 @@ class EmulatedDevice(Device):
             self.fabric = None
 
     def _decode(self, address: int) -> tuple[str, object, int]:
+        if os.getpid() != self._process:
+            raise M3ViTError(
+                "this emulated board belongs to the process that made it: after a fork, make a "
+                "new M3ViTOverlay in the child (or start processes with 'spawn')"
+            )
         if self.fabric is None:
             raise RuntimeError("no bitstream is loaded on the emulated board")
         for instance, base, size, slave in (

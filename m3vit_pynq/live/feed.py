@@ -33,7 +33,9 @@ LOOK_AGAIN = 1.0
 #: Seconds after which a camera that did not work is tried again though nothing changed.
 TRY_ANYWAY = 10.0
 #: Frames for which a photograph stays.
-HOLD = 48
+HOLD = 100
+#: Photographs per second, whatever their source says: they have no rate of their own.
+STILLS_RATE = 25.0
 #: After so many fresh frames one is given twice, at once. The host then has nothing
 #: to do but wait for the accelerator, and sees how long that really takes.
 TWICE_EVERY = 50
@@ -225,7 +227,8 @@ class Feed:
     def _take(self) -> np.ndarray | None:
         """A fresh frame, or None if the source had none."""
         source = self._source
-        if not source.live and not self._its_time(source.fps):
+        rate = STILLS_RATE if source.kind == "stills" else source.fps
+        if not source.live and not self._its_time(rate):
             return None
         began = time.perf_counter()
         try:

@@ -31,7 +31,7 @@ class Pacer:
         Whether pictures are answered. Without, the rate is the only limit.
     """
 
-    def __init__(self, rate: float = 15.0, acknowledged: bool = True) -> None:
+    def __init__(self, rate: float = 20.0, acknowledged: bool = True) -> None:
         if not rate > 0:
             raise ValueError(f"rate is above 0 pictures per second, not {rate}")
         self.rate = rate

@@ -55,7 +55,7 @@ class Pump:
         self,
         painter: Painter,
         view: PictureView,
-        rate: float = 15.0,
+        rate: float = 20.0,
         tick: Callable[[Painted | None], None] = lambda painted: None,
         busy: Callable[[], bool] = lambda: False,
     ) -> None:

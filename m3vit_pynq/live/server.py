@@ -214,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _send_pictures(self, live: LiveServer) -> None:
-        serial = 0
+        serial, due = 0, 0.0
         while not live.closing:
             painted = live.painter.after(serial, REPEAT, lambda: live.closing)
             if painted is None:
@@ -222,7 +222,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_picture(painted)
             _count(live.painter, painted, serial)
             serial = painted.serial
-            time.sleep(1.0 / live.rate)
+            # Drawing and sending are a part of the time between two pictures.
+            now = time.monotonic()
+            due = max(now, due + 1.0 / live.rate)
+            time.sleep(due - now)
 
     def _send_picture(self, painted: Painted) -> None:
         head = (

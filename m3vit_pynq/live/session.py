@@ -355,6 +355,7 @@ class LiveSession:
         self._waited = waited
         if result.cycles:
             figures.modelled = result.cycles / (1e6 * megahertz)
+        figures.spent({name: mean.total for name, mean in statistics._stages.items()})
         if feed is not None:
             figures.results.tick()
             figures.capture.add(feed.capture_seconds)

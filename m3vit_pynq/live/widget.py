@@ -101,7 +101,7 @@ class LiveView(ipywidgets.VBox):
         task: str | Sequence[str] | None = None,
         mode: str = "overlay",
         opacity: float = 0.6,
-        rate: float = 15.0,
+        rate: float = 20.0,
         height: int = 480,
         folder: str | Path = "m3vit_snapshots",
         acknowledged: bool | None = None,

@@ -5,7 +5,7 @@
 A package is an ``.npz`` container with three entries, none of them pickled:
 
 * ``manifest``: JSON (uint8 text): format and ABI version, model configuration,
-  requirements, metadata, and the SHA-256 of the other two entries;
+  metadata, and the SHA-256 of the other two entries;
 * ``program``: `m3vit_pynq.abi.isa.Program` as bytes;
 * ``weights``: uint8 ``[4, n]``, the four parts of the weight image, whole lines.
 
@@ -256,7 +256,6 @@ class Package:
             "format": FORMAT_VERSION,
             "abi": ABI_VERSION,
             "config": self.config.to_dict(),
-            "requirements": self.requirements,
             "metadata": self.metadata,
         }
         write_container(path, manifest, self.program, self.weights)
@@ -274,10 +273,4 @@ class Package:
         """
         manifest, program, weights = read_container(resolve(path))
         config = parse_config(item(manifest, "config", dict))
-        package = cls(config, program, weights, item(manifest, "metadata", dict))
-        if item(manifest, "requirements", dict) != package.requirements:
-            raise PackageError(
-                "requirements", f"manifest and program differ; the program needs "
-                f"{package.requirements}"
-            )  # fmt: skip
-        return package
+        return cls(config, program, weights, item(manifest, "metadata", dict))

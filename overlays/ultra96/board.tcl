@@ -10,8 +10,8 @@ array set board {
     tokens_par {4}
     out_par {2}
     in_par {64}
-    half_lines {1536}
-    max_tokens {1536}
+    half_lines {1280}
+    max_tokens {1280}
     map_lines {384}
     first_groups {16}
     port_bytes {16}

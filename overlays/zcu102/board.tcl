@@ -13,7 +13,7 @@ array set board {
     half_lines {2048}
     max_tokens {2048}
     map_lines {512}
-    first_groups {32}
+    first_groups {48}
     port_bytes {16}
     dram_gbytes {12.8}
     dsp {2520}

@@ -4,6 +4,7 @@
 
 import dataclasses
 import json
+import threading
 
 import cv2
 import numpy as np
@@ -13,8 +14,10 @@ from made_cycles import made_cycles
 from m3vit_pynq.abi.boards import BOARDS
 from m3vit_pynq.bench.cycles import count_cycles
 from m3vit_pynq.demo import DemoSettings, run_demo, scene_warning
+from m3vit_pynq.demo.runner import _Beside
 from m3vit_pynq.demo.sheet import Row, contact_sheet
 from m3vit_pynq.demo.video import VideoError, VideoFile
+from m3vit_pynq.emulator.hostbuild import BuildError
 from m3vit_pynq.errors import SourceError
 from m3vit_pynq.overlay import M3ViTOverlay
 from m3vit_pynq.sources import Source, Synthetic, open_source
@@ -234,3 +237,46 @@ def test_the_sheet_holds_each_frame_and_result(package):
     assert warned.shape[0] > one.shape[0]
     places = [(y, x) for y in range(60) for x in range(4) if np.array_equal(one[y, x], frame[0, x])]
     assert any(np.array_equal(one[y : y + 300, :400], frame) for y, _ in places)
+
+
+def test_pictures_are_made_in_order_beside_the_loop():
+    """At most a few wait; what fails there is raised in the loop or at its end."""
+    done, gate = [], threading.Event()
+    with _Beside() as beside:
+        for number in range(_Beside.WAITING):
+            beside.do(lambda number: (gate.wait(10), done.append(number)), number)
+        assert done == []
+        gate.set()
+        for number in range(_Beside.WAITING, 20):
+            beside.do(done.append, number)
+    assert done == list(range(20))
+
+    def fails():
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), _Beside() as beside:
+        beside.do(fails)
+    with pytest.raises(OSError, match="disk full"), _Beside() as beside:
+        while True:
+            beside.do(fails)
+    with pytest.raises(KeyboardInterrupt), _Beside() as beside:
+        beside.do(gate.wait)
+        raise KeyboardInterrupt
+
+
+def test_boards_that_cannot_be_counted_here_are_named_with_the_reason(
+    package, folder, tmp_path, monkeypatch
+):
+    """A newcomer's machine without a compiler: the results come all the same."""
+
+    def no_compiler(*_, **__):
+        raise BuildError("no C++ compiler")
+
+    monkeypatch.setattr("m3vit_pynq.bench.boards.count_on_boards", no_compiler)
+    with open_source(folder) as source, M3ViTOverlay(package) as overlay:
+        report = run_demo(overlay, source, DemoSettings(frames=2, out=tmp_path, sheet_rows=1))
+    assert set(report.boards) == set(BOARDS)
+    lines = report.table().splitlines()
+    assert "  cycles cannot be had here: no C++ compiler" in lines
+    assert sum("fits; cycles are not counted" in line for line in lines) == len(BOARDS)
+    assert report.to_dict()["not_counted"] == "no C++ compiler"

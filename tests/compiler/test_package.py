@@ -217,8 +217,6 @@ def test_json_garbage(saved, tmp_path, text):
         (lambda m: m["config"].update(image_size=[64, 96]), "program"),
         (lambda m: m["config"]["head"].update(output_upsample=4), "program"),
         (lambda m: m["config"].update(tasks=m["config"]["tasks"][:1]), "program"),
-        (lambda m: m["requirements"].update(half_lines=1), "requirements"),
-        (lambda m: m["requirements"].update(bank_bytes=64), "requirements"),
         (lambda m: m["metadata"].update(layers=["a"]), "metadata.layers"),
     ],
 )  # fmt: skip

@@ -95,6 +95,15 @@ def test_a_frame_is_given_twice_now_and_then_for_the_clock(desk, monkeypatch):
     assert frames[1] is frames[0] and frames[5] is frames[4]
 
 
+def test_photographs_have_no_rate_of_their_own(desk, monkeypatch):
+    """Else a slow source would limit a view that shows the same picture for seconds."""
+    waits = []
+    feed, _ = make(Scripted("photographs", "stills", fps=0.01), desk)
+    monkeypatch.setattr(feed._changed, "wait_for", lambda _, timeout: waits.append(timeout))
+    assert len(fresh(feed, 4)) == 4
+    assert waits and all(0 < wait <= 4 / feed_module.STILLS_RATE for wait in waits)
+
+
 def test_a_clip_that_ends_leaves_its_last_frame(desk):
     clip = Scripted("clip", "video", count=3)
     feed, said = make(clip, desk)

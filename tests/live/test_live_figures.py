@@ -75,6 +75,40 @@ def test_the_line_of_a_board():
     assert "device 18.8 ms" in figures.line(False)
 
 
+@pytest.mark.parametrize(
+    ("spent", "limit"),
+    [
+        ({"wait": 0.02, "capture": 0.01, "resize": 0.03}, "the emulated board"),
+        ({"wait": 0.001, "capture": 0.05, "resize": 0.01, "device": 9.0}, "the source"),
+        ({"wait": 0.0, "capture": 0.01, "resize": 0.005, "consumer": 0.02}, "this computer's own"),
+    ],
+)
+def test_the_line_says_what_limits_it(spent, limit):
+    """While the accelerator is waited for it is the limit, however long the rest takes."""
+    figures = Figures()
+    for count in (1, 2, 3):
+        figures.spent({name: count * seconds for name, seconds in spent.items()})
+    assert f"limited by {limit}" in figures.line(True)
+    assert "limited" not in figures.line(True, frozen=True)
+    figures.spent(spent)  # another stream: its totals begin again
+    assert f"limited by {limit}" in figures.line(True)
+    assert ("limited by the accelerator" in figures.line(False)) == ("board" in limit)
+
+
+def test_the_line_tells_pictures_where_they_are_fewer():
+    clock = Clock()
+    figures = Figures()
+    figures.results, figures.pictures = Rate(clock), Rate(clock)
+    for number in range(20):
+        figures.results.tick()
+        if number % 2:
+            figures.pictures.tick()
+        clock.now += 0.05
+    assert figures.line(True).startswith("20.0 frames/s  |  10.0 pictures/s shown")
+    figures.pictures = figures.results
+    assert "pictures" not in figures.line(True)
+
+
 def test_the_legend_has_names_colours_and_shares():
     html = markup.legend([(0, 0.41), (3, 0.055)], "nyud39")
     r, g, b = palette("nyud39")[3]

@@ -192,6 +192,11 @@ CASES = [
     (O.LINEAR, ops(table=weight(PART - 3), activation=Activation.RELU), E.OK),
     (O.LINEAR, ops(cols_in=9 * 64, cols_out=4, src_stride=0, dst=at(30)), E.OK),
     (O.LINEAR, ops(cols_in=9 * 64 + 1, cols_out=4, src_stride=0, dst=at(30)), E.CAPACITY),
+    (O.LINEAR, RES | ops(cols_in=18 * 64, cols_out=4, src_stride=0, dst=at(30)), E.OK),
+    (O.LINEAR, RES | ops(cols_in=18 * 64 + 1, cols_out=4, src_stride=0, dst=at(30)), E.CAPACITY),
+    (O.LINEAR, ACT | ops(cols_in=18 * 64 + 1, cols_out=4, src_stride=0, dst=at(50)), E.CAPACITY),
+    (O.LINEAR, SCO | ops(cols_in=37 * 64, cols_out=4, src_stride=0, dst=at(50)), E.OK),
+    (O.LINEAR, SCO | ops(cols_in=37 * 64 + 1, cols_out=4, src_stride=0, dst=at(50)), E.CAPACITY),
     # ATTENTION
     (O.ATTENTION, ops(rows=0), E.SHAPE),
     (O.ATTENTION, ops(rows=2049), E.SHAPE),
@@ -283,7 +288,8 @@ CASES = [
     (O.EXPERTS_DOWN, ops(dst=at(59)), E.OVERLAP),
     (O.EXPERTS_DOWN, ops(weights=weight(PART - 186)), E.OK),
     (O.EXPERTS_DOWN, ops(weights=weight(PART - 185)), E.WEIGHTS_RANGE),
-    (O.EXPERTS_DOWN, ops(cols_in=577, cols_out=4, src=at(400)), E.CAPACITY),
+    (O.EXPERTS_DOWN, ops(cols_in=1152, cols_out=4, src=at(400)), E.OK),
+    (O.EXPERTS_DOWN, ops(cols_in=1153, cols_out=4, src=at(400)), E.CAPACITY),
     # CONV3X3: K = 576, a row is 37 beats, 3 rows a part are 28 lines
     (O.CONV3X3, ops(height=0), E.SHAPE),
     (O.CONV3X3, ops(width=0), E.SHAPE),
@@ -415,7 +421,7 @@ def test_checks_come_in_the_documented_order():
         ({"dst": at(END)}, {"dst": at(50)}, E.WRITE_RANGE),
         ({}, {"dst": at(500)}, E.OVERLAP),
         ({"weights": weight(PART)}, {"weights": weight(0)}, E.WEIGHTS_RANGE),
-        ({"cols_in": 577, "cols_out": 4}, {"cols_in": 100}, E.CAPACITY),
+        ({"cols_in": 1153, "cols_out": 4}, {"cols_in": 100}, E.CAPACITY),
         ({"first_slot": 1}, {"first_slot": 0}, E.SLOTS),
     ]
     operands = GOOD[O.EXPERTS_DOWN] | {"expert_lines": 0}

@@ -37,6 +37,7 @@ class Networks:
         self.loops = traced.loops
         self._library = ctypes.CDLL(str(path))
         self._library.run_network.restype = ctypes.c_char_p
+        self._library.run_chain.restype = ctypes.c_char_p
 
     def run(
         self, name: str, *numbers: int, machine: Machine = MACHINE, limit: int = 1 << 20,
@@ -50,3 +51,10 @@ class Networks:
         )
         given = (*numbers, 0, 0)[:3]
         return json.loads(self._library.run_network(NAMES.index(name), *given))
+
+    def chain(self, count: int, stages: list[tuple[int, int, bool, int]]):
+        """A chain of loops: (interval, depth, flushed, depth of the stream behind it)."""
+        configure(self._library, MACHINE, [depth for _, depth, _, _ in stages])
+        shape = [n for interval, _, flushed, room in stages for n in (interval, flushed, room)]
+        numbers = (ctypes.c_int * len(shape))(*shape)
+        return json.loads(self._library.run_chain(len(stages), count, numbers))

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from m3vit_pynq.abi.boards import get_board
+from m3vit_pynq.abi.boards import BOARDS, get_board
 from m3vit_pynq.cli import main
 from m3vit_pynq.compiler import random_package
 from m3vit_pynq.config import get_config
@@ -47,15 +48,22 @@ def test_it_prints_and_writes_the_figures(file, tmp_path, capsys):
     assert "modelled" in text and "no bitstream" in text
 
 
-def test_what_a_board_refuses_is_one_line_and_no_file(tmp_path, capsys):
-    tokens = get_config("micro", image_size=(256, 256))
-    file = random_package(tokens).save(tmp_path / "many.m3vit")
+def test_what_a_board_refuses_is_one_line_and_no_file(file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(BOARDS, "pynq-z2", replace(BOARDS["pynq-z2"], max_tokens=16))
     target = tmp_path / "figures.json"
-    code = main(["estimate", "--package", str(file), "--board", "pynq-z2", "--json", str(target)])
+    code = main(["estimate", "--package", file, "--board", "pynq-z2", "--json", str(target)])
     error = capsys.readouterr().err
     assert code == 2 and not target.exists()
     assert error.startswith("m3vit-pynq estimate: ") and error.count("\n") == 1
-    assert "PYNQ-Z2" in error and "768" in error
+    assert "PYNQ-Z2" in error and "16" in error
+
+
+def test_a_board_without_a_figure_is_one_line_and_no_file(file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(BOARDS, "pynq-z2", replace(BOARDS["pynq-z2"], dram_gbytes=0.0))
+    target = tmp_path / "figures.json"
+    code = main(["estimate", "--package", file, "--board", "pynq-z2", "--json", str(target)])
+    assert code == 2 and not target.exists()
+    assert "pynq-z2: no dram_gbytes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -157,11 +158,26 @@ def test_the_first_blocks_of_small_never_stop(board):
     assert len(reports) == count > 20
 
 
-@pytest.mark.xfail(raises=TraceError, strict=False, reason="norm_scale keeps rows in flight")
+@cache
+def long_queues():
+    """A model of 400 tokens, its task and a frame: more rows an expert than streams hold."""
+    package = random_package(get_config("micro", image_size=(160, 160)))
+    return package, "segmentation", np.full((160, 160, 3), 90, np.uint8)
+
+
 def test_no_pipeline_needs_to_be_flushed(package, image):
     # UG1448 restricts flp to functions: the depths must do without it.
     library = TraceLibrary(get_board("zcu104"), flushed="none")
     steps(library, package, "segmentation", image)
+
+
+@pytest.mark.xfail(raises=TraceError, strict=False, reason="share_chunks keeps a chunk in flight")
+def test_no_pipeline_needs_to_be_flushed_with_long_queues():
+    steps(TraceLibrary(get_board("zcu104"), flushed="none"), *long_queues(), 24)
+
+
+def test_long_queues_never_stop():
+    steps(TraceLibrary(get_board("zcu104")), *long_queues(), 24)
 
 
 def test_a_refused_instruction_is_named(package, image):

@@ -8,7 +8,7 @@ from clang.cindex import CursorKind
 
 from tools.hls_check.sources import Node
 
-from .widths import BIT, NOTHING, Value, clipped, constant, digits, join, named
+from .widths import BIT, NOTHING, Name, Value, clipped, constant, digits, join, named
 
 _CASTS = (
     CursorKind.CXX_STATIC_CAST_EXPR,
@@ -21,6 +21,8 @@ _COMPARE = ("<", ">", "<=", ">=", "==", "!=")
 _LOGIC = ("&&", "||")
 #: Adders that stand in for a product with a constant; with more it is a multiplier.
 _MOST_ADDERS = 3
+#: Bits of the adder behind the multiplier of a DSP.
+_POST_ADDER = 48
 
 
 class Operators:
@@ -30,10 +32,13 @@ class Operators:
     ----------
     making : object
         Name of the value that the operator at hand makes.
+    multiplied : set
+        Names of products that a DSP makes: what is added to one is added there.
     """
 
     def __init__(self) -> None:
         self.making: object = None
+        self.multiplied: set = set()
 
     def note(self, kind: str, *form: object, copies: int = 1) -> None:
         """Count a form, unless the value that it makes exists."""
@@ -119,7 +124,7 @@ class Operators:
         joined = join(*ways)
         self.making = named("?", value.name, joined.name)
         fixed = any(way.constant is not None for way in ways)
-        self.select(joined.bits, "pick" if fixed else "select")
+        self.select(1 if _same_bits(*ways) else joined.bits, "pick" if fixed else "select")
         joined, self.making = joined._replace(name=self.making), None
         return joined
 
@@ -227,6 +232,8 @@ class Operators:
         if b.constant == 0:
             return a
         joined = join(a, b)
+        if joined.bits < _POST_ADDER and not self.multiplied.isdisjoint((a.name, b.name)):
+            return Value(joined.bits + 1, True)
         signed = joined.signed or sign == "-"
         bits = max(a.as_signed, b.as_signed) + 1 if signed else joined.bits + 1
         low = max(a.zeros, b.zeros) if sign == "+" else b.zeros  # bits that pass through
@@ -249,13 +256,15 @@ class Operators:
                         self.operate("add", width)
                     return Value(width, signed, None, a.zeros + b.zeros)
         first, second = sorted((a.as_signed, b.as_signed), reverse=True)
-        self.product(first, second, min(bits, limit.bits), node)
+        if self.product(first, second, min(bits, limit.bits), node) and self.making is not None:
+            self.multiplied.add(self.making)
         return Value(bits, signed)
 
-    def product(self, first: int, second: int, bits: int, node: Node) -> None:
-        """A multiplier of operands with sign."""
-        where = f"{node.file.name}:{node.line}"
-        self.note("product", first, second, bits, self.binding(node), where)
+    def product(self, first: int, second: int, bits: int, node: Node) -> bool:
+        """A multiplier of operands with sign; whether a DSP may take it."""
+        where, binding = f"{node.file.name}:{node.line}", self.binding(node)
+        self.note("product", first, second, bits, binding, where)
+        return binding != "fabric"
 
     def binding(self, node: Node) -> str:
         """``impl`` of the BIND_OP that is about the variable that a product defines."""
@@ -309,6 +318,15 @@ class Operators:
         if sign == "&" and not (a.signed and b.signed):
             return Value(min(v.bits for v in (a, b) if not v.signed))
         return joined
+
+
+def _same_bits(one: Value, other: Value) -> bool:
+    """Whether two values are the same bits, once with and once without a sign."""
+    names = one.name, other.name
+    for first, second in (names, names[::-1]):
+        if isinstance(first, Name) and first.parts[:2] == ("clipped", second):
+            return True
+    return False
 
 
 def _folded(sign: str, a: int, b: int) -> int | None:

@@ -5,7 +5,7 @@
 #ifndef M3VIT_GENERATED_BOARD_H
 #define M3VIT_GENERATED_BOARD_H
 
-#define M3VIT_URAM  // weights lie in UltraRAM
+#define M3VIT_URAM  // it has UltraRAM
 
 // Kria KV260 (xck26-sfvc784-2LV-c) at 225 MHz
 namespace m3vit {
@@ -19,6 +19,7 @@ constexpr int MAX_TOKENS = 2048;
 constexpr int MAP_LINES = 384;
 constexpr int FIRST_GROUPS = 32;
 constexpr int PORT_BYTES = 16;
+constexpr int MULTIPLIER_BITS = 27;
 
 }  // namespace board
 }  // namespace m3vit

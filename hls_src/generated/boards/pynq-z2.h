@@ -5,6 +5,8 @@
 #ifndef M3VIT_GENERATED_BOARD_H
 #define M3VIT_GENERATED_BOARD_H
 
+#define M3VIT_BLOCKS  // memories of no power of two lie in blocks
+
 // PYNQ-Z2 (xc7z020clg400-1) at 100 MHz
 namespace m3vit {
 namespace board {
@@ -17,6 +19,8 @@ constexpr int MAX_TOKENS = 768;
 constexpr int MAP_LINES = 192;
 constexpr int FIRST_GROUPS = 16;
 constexpr int PORT_BYTES = 8;
+constexpr int MULTIPLIER_BITS = 25;
+constexpr int BLOCKS = 3;
 
 }  // namespace board
 }  // namespace m3vit

@@ -5,6 +5,8 @@
 #ifndef M3VIT_GENERATED_BOARD_H
 #define M3VIT_GENERATED_BOARD_H
 
+#define M3VIT_BLOCKS  // memories of no power of two lie in blocks
+
 // Ultra96-V2 (xczu3eg-sbva484-1-e) at 187.5 MHz
 namespace m3vit {
 namespace board {
@@ -12,11 +14,13 @@ namespace board {
 constexpr int TOKENS_PAR = 4;
 constexpr int OUT_PAR = 2;
 constexpr int IN_PAR = 64;
-constexpr int HALF_LINES = 1536;
-constexpr int MAX_TOKENS = 1536;
+constexpr int HALF_LINES = 1280;
+constexpr int MAX_TOKENS = 1280;
 constexpr int MAP_LINES = 384;
 constexpr int FIRST_GROUPS = 16;
 constexpr int PORT_BYTES = 16;
+constexpr int MULTIPLIER_BITS = 27;
+constexpr int BLOCKS = 5;
 
 }  // namespace board
 }  // namespace m3vit

@@ -15,8 +15,9 @@ constexpr int IN_PAR = 64;
 constexpr int HALF_LINES = 2048;
 constexpr int MAX_TOKENS = 2048;
 constexpr int MAP_LINES = 512;
-constexpr int FIRST_GROUPS = 32;
+constexpr int FIRST_GROUPS = 48;
 constexpr int PORT_BYTES = 16;
+constexpr int MULTIPLIER_BITS = 27;
 
 }  // namespace board
 }  // namespace m3vit

@@ -5,7 +5,7 @@
 #ifndef M3VIT_GENERATED_BOARD_H
 #define M3VIT_GENERATED_BOARD_H
 
-#define M3VIT_URAM  // weights lie in UltraRAM
+#define M3VIT_URAM  // it has UltraRAM
 
 // ZCU104 (xczu7ev-ffvc1156-2-e) at 250 MHz
 namespace m3vit {
@@ -17,8 +17,9 @@ constexpr int IN_PAR = 64;
 constexpr int HALF_LINES = 4096;
 constexpr int MAX_TOKENS = 2048;
 constexpr int MAP_LINES = 512;
-constexpr int FIRST_GROUPS = 32;
+constexpr int FIRST_GROUPS = 48;
 constexpr int PORT_BYTES = 16;
+constexpr int MULTIPLIER_BITS = 27;
 
 }  // namespace board
 }  // namespace m3vit

@@ -6,10 +6,16 @@ namespace fast {
 
 using namespace m3vit;
 
-uint64_t output_lines(const Instruction &i) {
-    const uint64_t size = i.store == STORE_SCORES ? 4 : i.store == STORE_ACT8 ? 1 : 2;
-    return lines(size * i.cols_out);
+namespace {
+
+uint64_t element(const Instruction &i) {
+    if (i.opcode == OP_EXPERTS_DOWN) return 2;
+    return i.store == STORE_SCORES ? 4 : i.store == STORE_ACT8 ? 1 : 2;
 }
+
+}  // namespace
+
+uint64_t output_lines(const Instruction &i) { return lines(element(i) * i.cols_out); }
 
 uint64_t matrix_cols(const Instruction &i) {
     return (i.opcode == OP_CONV3X3 ? 9 : 1) * 64 * lines(i.cols_in);
@@ -25,7 +31,7 @@ namespace {
 void weigh_layer(Footprint *f, const Instruction &i, uint64_t count) {
     f->weigh(i.weights, layer_lines(i.cols_out, matrix_cols(i)) + (count - 1) * i.expert_lines);
     if (i.activation == ACTIVATION_GELU) f->weigh(i.table, 4 * count);
-    f->half_lines = 32 * matrix_cols(i) / 64;
+    f->half_lines = 32 / element(i) * (matrix_cols(i) / 64);
 }
 
 void matrix(Footprint *f, const Instruction &i, uint64_t rows) {

@@ -32,8 +32,8 @@ class ProcessTime:
     Attributes
     ----------
     busy, stalled, idle : int
-        Cycles in which its pipelines move, in which they stand still, and before
-        its first and after its last; together those of the region.
+        Cycles in which its pipelines move, in which they stand still, and after its
+        end; together those of the region.
     memory : int
         Part of ``stalled`` in which it waits for memory.
     waits : tuple of (str, str, int)
@@ -177,9 +177,8 @@ def _process(found: dict[str, Any], region: int) -> ProcessTime:
         (reason, MASTERS[where] if isinstance(where, int) else where, lost)
         for reason, where, lost in sorted(found["stalls"], key=lambda w: -w[2])
     )
-    span = found["end"] - found["start"]
     return ProcessTime(
-        found["name"], span - found["stalled"], found["stalled"], region - span,
+        found["name"], found["end"] - found["stalled"], found["stalled"], region - found["end"],
         sum(lost for reason, _, lost in waits if reason in MEMORY_REASONS), waits,
     )  # fmt: skip
 

@@ -207,10 +207,10 @@ def _parts(name: str, body: str) -> list[tuple[str, str, str, list[str]]]:
     """Front, statement, callee (or nothing) and arguments of each statement."""
     parts = []
     for front, statement in _statements(body):
+        if re.match(r"\s*(if|for|while|do|switch|return)\b", statement):
+            raise InstrumentError(f"{name}: a region holds `{statement.strip()[:60]}`")
         call = _CALL.match(statement.strip().rstrip(";"))
         if not call:
-            if statement.strip() and re.match(r"^\s*(if|for|while|switch|return)\b", statement):
-                raise InstrumentError(f"{name}: a region holds `{statement.strip()[:60]}`")
             parts.append((front, statement, "", []))
             continue
         arguments = [a.strip() for a in call.group(3).split(",")]

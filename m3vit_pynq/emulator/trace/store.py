@@ -7,7 +7,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import tempfile
 import zlib
 from pathlib import Path
@@ -57,13 +56,16 @@ def load(key: str, frame: str | None = None) -> tuple[FrameTrace, str] | None:
 
 def save(key: str, frame: str, trace: FrameTrace) -> None:
     """Keep a count; where the cache cannot be written it is counted again next time."""
+    temporary = None
     try:
         folder().mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder(), delete=False) as file:
+            temporary = Path(file.name)
             file.write(zlib.compress(json.dumps(_encode(trace)).encode(), 6))
-        os.replace(file.name, folder() / f"{key}-{frame}{_SUFFIX}")  # noqa: PTH105
+        temporary.replace(folder() / f"{key}-{frame}{_SUFFIX}")
     except OSError:
-        return
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def _encode(trace: FrameTrace) -> dict[str, Any]:

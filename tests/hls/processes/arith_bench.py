@@ -55,6 +55,11 @@ class Shape:
         return self.half_lines * self.pieces // self.oh
 
     @property
+    def chunk_outputs(self) -> int:
+        """Outputs whose parameters are held."""
+        return 512 if self.half_lines < 2048 else 1024
+
+    @property
     def word(self) -> int:
         return self.in_par * self.oh
 

@@ -148,10 +148,14 @@ uint32_t wrong_products() {
     for (int token1 = -128; token1 < 256; ++token1) {
         for (int token0 = -128; token0 < 256; ++token0) {
             for (int weight = -128; weight < 128; ++weight) {
-                Int<17> high;
-                Int<16> low;
+                Int<board::MULTIPLIER_BITS> tokens[CHAIN] = {};
+                Int<8> weights[CHAIN] = {};
+                tokens[0] = packed_tokens(token1, token0);
+                weights[0] = weight;
+                Int<HIGH_BITS> high;
+                Int<LOW_BITS> low;
                 UInt<1> has_borrowed;
-                packed_product(token1, token0, weight, high, low, has_borrowed);
+                unpacked(packed_sum(tokens, weights), high, low, has_borrowed);
                 wrong += high + has_borrowed != token1 * weight || low != token0 * weight;
             }
         }

@@ -28,7 +28,7 @@ public:
 
     void write_request(uint64_t beat, uint32_t count) {
         request(beat, count);
-        ++responses_;
+        check(++responses_ <= LIMIT, "too many responses");
     }
     void write(const T &value) { memory_[next()] = value; }
     void write_response() { check(responses_-- > 0 && first_ == last_, "early response"); }
@@ -48,7 +48,7 @@ private:
         runs_[last_ % LIMIT].count = count;
         ++last_;
         in_flight_ += count;
-        check(last_ - first_ == 1 || in_flight_ <= 16 * LIMIT, "more beats than an adapter holds");
+        check(last_ - first_ <= 2 || in_flight_ <= 16 * LIMIT, "more beats than an adapter holds");
     }
     uint64_t next() {
         check(first_ != last_, "no such beat");

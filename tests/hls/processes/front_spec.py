@@ -75,8 +75,9 @@ class Plan:
 
     @property
     def most_groups(self) -> int:
-        fit = min(256, self.board.half_lines // (2 * self.k_lines))
-        return fit // 16 * 16
+        most = 128 if self.board.half_lines < 2048 else 256
+        unit = 16 // self.element
+        return min(most, self.board.half_lines // (2 * self.k_lines)) // unit * unit
 
     def chunk_outputs(self) -> list[int]:
         """Outputs of each chunk of a layer (of an expert)."""

@@ -20,9 +20,10 @@ def unit(request):
     return bench(*request.param)
 
 
-def test_two_products_in_one_multiplier():
+@pytest.mark.parametrize("board", ["zcu104", "pynq-z2"])
+def test_two_products_in_one_multiplier(board):
     """Every pair of tokens -128 ... 255 with every weight: 37.7 million triples."""
-    wrong = bench("zcu104", FAST).run("products")[0].view("<u4")[0]
+    wrong = bench(board, FAST).run("products")[0].view("<u4")[0]
     assert wrong == 0
 
 

@@ -73,7 +73,8 @@ def test_layers(unit, mode, store, activation, hostile):
     """Every store and activation, several chunks, damaged parameters too."""
     rng = np.random.default_rng(activation + 10 * STORES[store] + hostile)
     shape = unit.shape
-    chunks = [(2, 5), (0, 64), (3, 128), (1, 1), (1, 1024 if hostile else 67), (2, 64)]
+    long = shape.chunk_outputs if hostile else 67
+    chunks = [(2, 5), (0, 64), (3, 128), (1, 1), (1, long), (2, 64)]
     described, beats_a, beats_b, tables = [], [], [], []
     results_a, results_b, gate_words, expected = [], [], [], []
     for tiles, outputs in chunks:

@@ -22,7 +22,7 @@ import test_arith_finish as finish
 #: The memories, by header: element type and name as they are declared.
 MEMORIES = {
     "engine.h": ("Piece", "rows"),
-    "softmax.h": ("Bytes<2 * OH>", "rows"),
+    "softmax.h": ("Bytes<SCORE_BYTES>", "rows"),
     "transpose.h": ("uint8_t", "bank"),
     "reorder.h": ("Line", "buffer"),
 }
@@ -47,7 +47,7 @@ def watched_sources(folder):
             flags=re.M,
         )  # fmt: skip
         assert declared == 1
-        text = text.replace("#pragma HLS PIPELINE II = 1", "++watched::Clock::now();")
+        text = re.sub(r"#pragma HLS PIPELINE II = 1.*", "++watched::Clock::now();", text)
         path.write_text(text.replace("#define", '#include "watched.h"\n#define', 1))
     return folder
 

@@ -29,10 +29,12 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(shape).integers(0, 256, shape).astype(np.uint8)
 
 
-def layernorm(rows: int, n: int, slots: int, gap: int) -> Instruction:
+def layernorm(
+    rows: int, n: int, slots: int, gap: int, dst_gap: int | None = None
+) -> Instruction:
     return Instruction(
         Opcode.LAYERNORM, rows=rows, cols_in=n, src=3, src_stride=lines(2 * n) + gap, dst=1,
-        dst_stride=lines(n) + gap, shift_a=9, eps_low=1, slots=slots, slot_base=5, table=7,
+        dst_stride=lines(n) + (gap if dst_gap is None else dst_gap), shift_a=9, eps_low=1, slots=slots, slot_base=5, table=7,
     )  # fmt: skip
 
 
@@ -40,7 +42,7 @@ def layernorm(rows: int, n: int, slots: int, gap: int) -> Instruction:
 @pytest.mark.parametrize("rows, n", [(1, 1), (16, 40), (17, 33), (33, 192), (70, 100)])
 @pytest.mark.parametrize("slots", [0, 1, 4, 6, 16])
 def test_read_rows(board, rows, n, slots, gap):
-    """Rows, the slots of each port, the table."""
+    """Rows, the slots of each port, the table; without slots two ports read rows in turn."""
     width = lines(2 * n)
     bank = noise(8 + (slots + 2) * rows * (width + gap) + 200, 64)
     found = ask(board, "read_rows", layernorm(rows, n, slots, gap), bank)
@@ -49,9 +51,10 @@ def test_read_rows(board, rows, n, slots, gap):
         return bank[line : line + count].reshape(-1)
 
     source = [at(3 + r * (width + gap), width) for r in range(rows)]
-    np.testing.assert_array_equal(found[0], np.concatenate(source))
+    own = source if slots else source[::2]
+    np.testing.assert_array_equal(found[0], np.concatenate(own))
     for port in range(4):
-        parts = [
+        parts = source[1::2] if slots == 0 and port == 0 else [
             at(5 + (slot * rows + r) * width, width)
             for r in range(rows)
             for slot in range(port, slots, 4)
@@ -60,28 +63,30 @@ def test_read_rows(board, rows, n, slots, gap):
     np.testing.assert_array_equal(found[5], at(7, lines(8 * n)))
 
 
-def turn_rows(board, n: int, gap: int) -> int:
+def turn_rows(board, n: int, *gaps: int) -> int:
     """Rows of a turn: their normalised beats wait in a stream of 512, and without a gap
-    they are one run; with a gap, all their bursts of 16 beats are under way together."""
-    wide, narrow = (64 * lines(size) // board.port_bytes for size in (2 * n, n))
-    most = 32 if gap == 0 else max(1, 16 // -(-wide // 16))
+    they are one run; with a gap, their bursts of 16 beats are half of what is under way."""
+    most = 32
+    for size, gap in zip((2 * n, n), gaps, strict=True):
+        beats = 64 * lines(size) // board.port_bytes
+        most = min(most, max(1, 8 // -(-beats // 16))) if gap else most
     rows = 1
-    while 2 * rows <= most and 2 * rows * narrow <= 512:
+    while 2 * rows <= most and 2 * rows * beats <= 512:
         rows *= 2
     return rows
 
 
-@pytest.mark.parametrize("gap", [0, 1])
+@pytest.mark.parametrize("gap, dst_gap", [(0, 0), (1, 1), (0, 3), (2, 0)])
 @pytest.mark.parametrize("rows, n", [(1, 1), (16, 40), (17, 33), (33, 192), (100, 70), (20, 1024)])
 @pytest.mark.parametrize("slots", [0, 2])
-def test_collect_and_write(board, rows, n, slots, gap):
+def test_collect_and_write(board, rows, n, slots, gap, dst_gap):
     """With slots, residual and normalised rows take turns."""
-    instruction = layernorm(rows, n, slots, gap)
+    instruction = layernorm(rows, n, slots, gap, dst_gap)
     wide, narrow = lines(2 * n), lines(n)
     updated = noise(rows, 64 * wide) if slots else EMPTY
     normalised = noise(rows, 64 * narrow, 1)
     (stored,) = ask(board, "collect", instruction, updated, normalised, *[EMPTY] * 4)
-    group = turn_rows(board, n, gap)
+    group = turn_rows(board, n, gap, dst_gap)
     turns = []
     for first in range(0, rows, group):
         if slots:
@@ -90,13 +95,13 @@ def test_collect_and_write(board, rows, n, slots, gap):
     np.testing.assert_array_equal(stored, np.concatenate(turns))
 
     # Both tensors start on different lines of banks of their own here.
-    bank = np.full((4 + rows * (wide + narrow + 2 * gap) + 9, 64), 0x5A, np.uint8)
-    apart = 2 + rows * (narrow + gap)
+    bank = np.full((4 + rows * (wide + narrow + gap + dst_gap) + 9, 64), 0x5A, np.uint8)
+    apart = 2 + rows * (narrow + dst_gap)
     instruction = Instruction(Opcode.LAYERNORM, **{**instruction.operands, "src": apart, "dst": 1})
     (found,) = ask(board, "write_tensors", instruction, bank, stored)
     expected = bank.copy()
     for r in range(rows):
-        start = 1 + r * (narrow + gap)
+        start = 1 + r * (narrow + dst_gap)
         expected[start : start + narrow] = normalised[r].reshape(-1, 64)
         if slots:
             start = apart + r * (wide + gap)
@@ -116,7 +121,7 @@ INSTRUCTIONS = {
 }
 #: What each instruction reads by rows (lines, stream), by table, and writes (lines, stream).
 DEALT = {
-    "copy": ((0, 0), (6, 1), (6, 5)), "norm": ((4, 0), (8, 0), (2, 1)),
+    "copy": ((0, 0), (6, 1), (6, 5)), "norm": ((2, 0), (8, 0), (2, 1)),
     "gate": ((5, 1), (0, 0), (5, 2)), "upsample": ((6, 2), (0, 0), (24, 3)),
     "classes": ((6, 2), (0, 0), (0, 0)), "depth": ((6, 2), (0, 0), (0, 0)),
     "patches": ((0, 0), (0, 0), (4, 4)),

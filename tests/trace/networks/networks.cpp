@@ -37,3 +37,27 @@ extern "C" const char *run_network(int which, int a, int b, int c) {
     }
     return text.c_str();
 }
+
+// A chain of `stages` loops of `count` iterations, joined by streams: each takes a word
+// and gives one. `shape`: interval, whether it is flushed, and depth of the stream behind
+// it, by stage. Depths of pipelines are those that were configured for loops 0, 1, ...
+extern "C" const char *run_chain(int stages, int count, const int *shape) {
+    trace::Recorder &recorder = trace::recorder();
+    text.clear();
+    recorder.begin();
+    for (int s = 0; s + 1 < stages; ++s) {
+        recorder.channel("stream", static_cast<uint32_t>(shape[3 * s + 2]));
+    }
+    for (int s = 0; s < stages; ++s) {
+        const uint32_t stage = static_cast<uint32_t>(s);
+        recorder.process("stage");
+        recorder.enter(stage, static_cast<uint32_t>(shape[3 * s]), shape[3 * s + 1] != 0);
+        for (int i = 0; i < count; ++i) {
+            const trace::Step step;
+            if (s > 0) recorder.act(trace::READ, stage - 1);
+            if (s + 1 < stages) recorder.act(trace::WRITE, stage);
+        }
+    }
+    trace::run_recorded(text, true);
+    return text.c_str();
+}

@@ -86,7 +86,7 @@ private:
 #define M3VIT_TRACE_PROCESS(name) ::m3vit::trace::recorder().process(name)
 #define M3VIT_TRACE_INNER(name) ::m3vit::trace::recorder().inner_process(name)
 #define M3VIT_TRACE_OUTER() ::m3vit::trace::recorder().finish_inner()
-#define M3VIT_TRACE_PINGPONG(action, name) \
+#define M3VIT_TRACE_PINGPONG(action, name)                 \
     ::m3vit::trace::recorder().act(::m3vit::trace::action, \
                                    ::m3vit::trace::recorder().pingpong(name))
 #define M3VIT_TRACE_LOOP(number, interval, is_flushed) \

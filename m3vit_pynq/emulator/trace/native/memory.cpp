@@ -30,45 +30,40 @@ Time Adapter::room_for_request(const Side &side) const {
 
 Time Adapter::ready(Action action) const {
     switch (action) {
-        case REQUEST_READ:
-            return room_for_request(read_);
-        case REQUEST_WRITE:
-            return room_for_request(write_);
-        case PORT_READ:
-            if (arrivals_.empty()) return NEVER;
-            return up(arrivals_.front().first + arrived_taken_ * shape_.interval);
-        case PORT_WRITE: {
-            if (write_.taken < BUFFER) return 0;
-            if (write_.sent + BUFFER <= write_.taken) return NEVER;
-            return write_.drained[write_.taken % BUFFER] + 1;
-        }
-        default:  // RESPONSE
-            return responses_.empty() ? NEVER : responses_.front();
+    case REQUEST_READ: return room_for_request(read_);
+    case REQUEST_WRITE: return room_for_request(write_);
+    case PORT_READ:
+        if (arrivals_.empty()) return NEVER;
+        return up(arrivals_.front().first + arrived_taken_ * shape_.interval);
+    case PORT_WRITE: {
+        if (write_.taken < BUFFER) return 0;
+        if (write_.sent + BUFFER <= write_.taken) return NEVER;
+        return write_.drained[write_.taken % BUFFER] + 1;
+    }
+    default:  // RESPONSE
+        return responses_.empty() ? NEVER : responses_.front();
     }
 }
 
 void Adapter::act(Action action, Time time, const Request *request) {
     switch (action) {
-        case REQUEST_READ:
-        case REQUEST_WRITE: {
-            Side &side = action == REQUEST_READ ? read_ : write_;
-            if (request->beats == 0) return;
-            side.runs.push_back(Run{time, request->beat, request->beats});
-            ++side.runs_asked;
-            return;
+    case REQUEST_READ:
+    case REQUEST_WRITE: {
+        Side &side = action == REQUEST_READ ? read_ : write_;
+        if (request->beats == 0) return;
+        side.runs.push_back(Run{time, request->beat, request->beats});
+        ++side.runs_asked;
+        return;
+    }
+    case PORT_READ:
+        read_.beat_time[read_.taken++ % BUFFER] = time;
+        if (++arrived_taken_ == arrivals_.front().beats) {
+            arrivals_.pop_front();
+            arrived_taken_ = 0;
         }
-        case PORT_READ:
-            read_.beat_time[read_.taken++ % BUFFER] = time;
-            if (++arrived_taken_ == arrivals_.front().beats) {
-                arrivals_.pop_front();
-                arrived_taken_ = 0;
-            }
-            return;
-        case PORT_WRITE:
-            write_.beat_time[write_.taken++ % BUFFER] = time;
-            return;
-        default:
-            responses_.pop_front();
+        return;
+    case PORT_WRITE: write_.beat_time[write_.taken++ % BUFFER] = time; return;
+    default: responses_.pop_front();
     }
 }
 

@@ -6,9 +6,9 @@
 //
 // A run is cut into bursts at BURST_BEATS beats and at PAGE bytes. A read burst is sent
 // when its adapter has room for its beats and fewer than OUTSTANDING are under way; a
-// write burst when its beats are there; an adapter sends one a cycle. Bursts are served in the order in which they
-// are sent. A port moves a beat in `interval` cycles; DRAM takes `dram_interval` cycles
-// for the bytes of a beat.
+// write burst when its beats are there; an adapter sends one a cycle. Bursts are served in the
+// order in which they are sent. A port moves a beat in `interval` cycles; DRAM takes
+// `dram_interval` cycles for the bytes of a beat.
 #ifndef M3VIT_TRACE_MEMORY_H
 #define M3VIT_TRACE_MEMORY_H
 
@@ -28,8 +28,8 @@ struct MemoryShape {
     uint32_t beat_bytes = 16;
     double interval = 1.0;
     double dram_interval = 0.0;
-    Time request = 40;  // cycles from a burst's address to DRAM
-    Time answer = 60;   // and from there to its first beat, or its response
+    Time request = 40;            // cycles from a burst's address to DRAM
+    Time answer = 60;             // and from there to its first beat, or its response
     std::vector<uint32_t> ports;  // PS port of each master
 };
 
@@ -75,8 +75,8 @@ private:
         uint64_t runs_sent = 0;
         uint64_t runs_asked = 0;
         Time last_sent = 0;
-        Time beat_time[BUFFER] = {};   // reads: taken by the process; writes: given by it
-        Time drained[BUFFER] = {};     // writes: left for memory
+        Time beat_time[BUFFER] = {};  // reads: taken by the process; writes: given by it
+        Time drained[BUFFER] = {};    // writes: left for memory
         Time burst_done[OUTSTANDING] = {};
         Time run_sent[OUTSTANDING] = {};
     };
@@ -109,7 +109,7 @@ public:
 private:
     MemoryShape shape_;
     std::deque<Adapter> adapters_;
-    std::vector<double> read_free_;   // by PS port
+    std::vector<double> read_free_;  // by PS port
     std::vector<double> write_free_;
     double dram_free_ = 0;
 };

@@ -61,9 +61,9 @@ bool Runner::next_event() {
                 const bool is_early = has_early && (!has_late || early <= late);
                 const bool is_late = has_late && (!has_early || late <= early);
                 event_tick_ = is_early ? early : late;
-                now_early_ =
-                    is_early ? &process_.patterns[process_.entries[early_.entry].what].early
-                             : &NO_DEEDS;
+                now_early_ = is_early
+                                 ? &process_.patterns[process_.entries[early_.entry].what].early
+                                 : &NO_DEEDS;
                 now_late_ = is_late ? &process_.patterns[process_.entries[late_.entry].what].late
                                     : &NO_DEEDS;
                 wake_ = now_ + (event_tick_ - at_);
@@ -160,7 +160,6 @@ void Runner::commit(const std::vector<Deed> &deeds, Time time) {
         network_.act(one, time, request_of(one));
         note_call(one, time);
     }
-    if (start_ == NEVER) start_ = time;
 }
 
 // Does what is due if all of it can be done.
@@ -190,8 +189,7 @@ bool Runner::issue(Time horizon) {
         return false;
     }
     Deed last = NOTHING;
-    const std::vector<Deed> &deeds =
-        process_.patterns[process_.entries[early_.entry].what].early;
+    const std::vector<Deed> &deeds = process_.patterns[process_.entries[early_.entry].what].early;
     const Time time = when(deeds, free, last);
     if (time == NEVER) return false;
     if (free > due && held_up_ != NOTHING) stall(free, due, held_up_);
@@ -294,10 +292,17 @@ void Network::act(Deed deed, Time time, const Request *request) {
 }
 
 std::string Network::describe(Deed deed) const {
-    static const char *const WHAT[ACTIONS] = {
-        "for a word of ", "for a beat of master ", "to request a read of master ",
-        "to request a write of master ", "for a response to master ", "for an empty half of ",
-        "for a full half of ", "for room in ", "for room in master ", "", ""};
+    static const char *const WHAT[ACTIONS] = {"for a word of ",
+                                              "for a beat of master ",
+                                              "to request a read of master ",
+                                              "to request a write of master ",
+                                              "for a response to master ",
+                                              "for an empty half of ",
+                                              "for a full half of ",
+                                              "for room in ",
+                                              "for room in master ",
+                                              "",
+                                              ""};
     const Action action = action_of(deed);
     const std::string name = is_port(action) ? std::to_string(channel_of(deed))
                                              : recorder_.channels[channel_of(deed)].name;
@@ -334,8 +339,8 @@ Time Network::run(std::string &problem) {
         if (memory_.serve(horizon) || moved || is_paused || memory_.is_pending()) continue;
         for (const Runner &one : runners_) {
             if (one.is_done()) continue;
-            problem += (problem.empty() ? "" : "; ") + one.process().name + " waits " +
-                       one.waits_for();
+            problem +=
+                (problem.empty() ? "" : "; ") + one.process().name + " waits " + one.waits_for();
         }
         return NEVER;
     }

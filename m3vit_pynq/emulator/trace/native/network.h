@@ -6,9 +6,9 @@
 // A pipeline is one clock that stands still as long as one of its stages cannot go on:
 // what is in flight does not leave while there is no input (`stp`, what Vitis HLS makes
 // without being asked). A flushed one (`style = flp`) is a queue of as many iterations as
-// it has stages. Reads are done in the first stage, writes in the last. A word is readable a cycle after it was written, its place free a cycle
-// after it was read. A half of a ping-pong belongs to its writer from the call to the
-// return, then to its reader.
+// it has stages. Reads are done in the first stage, writes in the last. A word is readable a cycle
+// after it was written, its place free a cycle after it was read. A half of a ping-pong belongs to
+// its writer from the call to the return, then to its reader.
 //
 // Times follow from each other, so the order in which processes are looked at does not
 // matter; only memory, which several masters share, is served window by window.
@@ -73,7 +73,6 @@ public:
     std::string waits_for() const;
 
     const Process &process() const { return process_; }
-    Time start() const { return start_; }
     Time end() const { return now_; }
     Time stalled() const { return stalled_; }
     Time stalled(Action action, uint32_t channel) const;
@@ -107,7 +106,6 @@ private:
     const Process &process_;
     size_t entry_ = 0;
     Time now_ = 0;  // of the last tick
-    Time start_ = NEVER;
     Time stalled_ = 0;
     Time wake_ = 0;  // the event's time if nothing holds it up
     bool done_ = false;

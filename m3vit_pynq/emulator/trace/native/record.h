@@ -21,14 +21,14 @@ namespace trace {
 
 // What an iteration, or a statement between loops, does with a channel.
 enum Action : uint32_t {
-    READ,           // a stream
-    PORT_READ,      // a beat of a memory port
-    REQUEST_READ,   // a run of beats
+    READ,          // a stream
+    PORT_READ,     // a beat of a memory port
+    REQUEST_READ,  // a run of beats
     REQUEST_WRITE,
-    RESPONSE,       // of the oldest write request
-    RESERVE,        // a half of a ping-pong to fill
-    TAKE,           // a half that is full
-    FIRST_LATE,     // from here on: at the end of the pipeline
+    RESPONSE,    // of the oldest write request
+    RESERVE,     // a half of a ping-pong to fill
+    TAKE,        // a half that is full
+    FIRST_LATE,  // from here on: at the end of the pipeline
     WRITE = FIRST_LATE,
     PORT_WRITE,
     FILLED,
@@ -48,9 +48,9 @@ struct Pattern {
 };
 
 enum class Kind : uint32_t {
-    ITERATION,   // `count` iterations of pattern `what`
-    LOOP,        // loop `what` begins
-    STATEMENT,   // `count` times pattern `what` outside of loops
+    ITERATION,  // `count` iterations of pattern `what`
+    LOOP,       // loop `what` begins
+    STATEMENT,  // `count` times pattern `what` outside of loops
 };
 
 struct Entry {
@@ -71,7 +71,7 @@ struct Process {
     std::string name;
     std::vector<Entry> entries;
     std::vector<Pattern> patterns;
-    std::vector<Request> requests;  // in the order of their deeds
+    std::vector<Request> requests;                  // in the order of their deeds
     std::map<std::vector<Deed>, uint32_t> numbers;  // of patterns
     std::vector<Deed> latest;
     uint32_t latest_number = 0;

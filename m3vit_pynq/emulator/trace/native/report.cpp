@@ -7,9 +7,17 @@ namespace trace {
 
 namespace {
 
-const char *const ACTION_NAMES[ACTIONS] = {
-    "empty",    "beat", "read request",    "write request", "response", "no empty half",
-    "no full half", "full", "write buffer", "",             ""};
+const char *const ACTION_NAMES[ACTIONS] = {"empty",
+                                           "beat",
+                                           "read request",
+                                           "write request",
+                                           "response",
+                                           "no empty half",
+                                           "no full half",
+                                           "full",
+                                           "write buffer",
+                                           "",
+                                           ""};
 
 std::string quoted(const std::string &text) { return "\"" + text + "\""; }
 
@@ -64,12 +72,10 @@ bool run_recorded(std::string &report, bool with_processes) {
     if (with_processes) {
         std::string text;
         for (const Runner &one : network.runners()) {
-            const Time start = one.start() == NEVER ? one.end() : one.start();
             text += (text.empty() ? "{\"name\":" : ",{\"name\":") + quoted(one.process().name) +
-                    ",\"start\":" + number(start) + ",\"end\":" + number(one.end()) +
-                    ",\"stalled\":" + number(one.stalled()) + ",\"stalls\":" +
-                    stalls(one, from, network.memory().masters()) + ",\"calls\":" + calls(one) +
-                    "}";
+                    ",\"end\":" + number(one.end()) + ",\"stalled\":" + number(one.stalled()) +
+                    ",\"stalls\":" + stalls(one, from, network.memory().masters()) +
+                    ",\"calls\":" + calls(one) + "}";
         }
         report += ",\"processes\":[" + text + "]";
     }

@@ -13,7 +13,16 @@ std::string text;  // the report of the last call
 
 // Masters, in the order of the top's arguments.
 enum Master : uint32_t {
-    PROGRAM, WEIGHTS0, WEIGHTS1, WEIGHTS2, WEIGHTS3, TOKENS, RESIDUAL, RECORDS, RESULTS, FRAME,
+    PROGRAM,
+    WEIGHTS0,
+    WEIGHTS1,
+    WEIGHTS2,
+    WEIGHTS3,
+    TOKENS,
+    RESIDUAL,
+    RECORDS,
+    RESULTS,
+    FRAME,
     RESULT,
 };
 
@@ -51,9 +60,9 @@ extern "C" const char *m3vit_trace_report() { return text.c_str(); }
 // Fetches instruction `pc`, checks and executes it. The report has the time of the top
 // and of the region. Returns the code with which it is refused, or 1000: the trace is
 // too long.
-extern "C" uint32_t m3vit_trace_step(uint32_t pc, void *bank, const uint32_t *sections,
-                                     void *frame, uint32_t frame_bytes, void *result,
-                                     uint32_t result_bytes, uint32_t *slots) {
+extern "C" uint32_t m3vit_trace_step(uint32_t pc, void *bank, const uint32_t *sections, void *frame,
+                                     uint32_t frame_bytes, void *result, uint32_t result_bytes,
+                                     uint32_t *slots) {
     constexpr uint32_t TOO_LONG = 1000;
     const Layout layout = {sections[0], sections[1], sections[2], sections[3]};
     const Sizes sizes = {frame_bytes, result_bytes};
