@@ -123,6 +123,7 @@ def browse(rows: list[dict[str, object]], executable: str, repeats: int = 30) ->
 def watch(pipe: Connection) -> None:
     """What a browser does with pictures: decode, enlarge, answer; in another process."""
     cv2.setNumThreads(1)
+    pipe.send_bytes(b"ready")
     while jpeg := pipe.recv_bytes():
         picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
         cv2.resize(picture, None, fx=1.5, fy=1.5)
@@ -136,6 +137,7 @@ def viewer() -> Iterator[Connection]:
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=watch, args=(there,), daemon=True)
     process.start()
+    here.recv_bytes()
     try:
         yield here
     finally:

@@ -28,8 +28,10 @@ inline uint32_t product16(uint32_t a, uint32_t b) {
 // Product of a number of 26 bits and one of 5 bits, likewise.
 inline uint32_t multiple(uint32_t a, uint32_t b) {
 #pragma HLS INLINE off
-    return static_cast<uint32_t>(static_cast<UInt<26>>(a)) *
-           static_cast<uint32_t>(static_cast<UInt<5>>(b));
+    const uint32_t product = static_cast<uint32_t>(static_cast<UInt<26>>(a)) *
+                             static_cast<uint32_t>(static_cast<UInt<5>>(b));
+#pragma HLS BIND_OP variable = product op = mul impl = fabric
+    return product;
 }
 
 struct Division {

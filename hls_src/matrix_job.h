@@ -7,8 +7,8 @@
 //
 // Chunk rule: a chunk has at most as many groups of four outputs as one half of the
 // weight ping-pong and CHUNK_GROUPS allow, a multiple of 16 with results of one byte, of 8
-// with two and of 4 with four, so that chunks begin on lines. The first chunk of a layer is smaller, because nothing
-// hides its loading. In ATTENTION a chunk is a plane.
+// with two and of 4 with four, so that chunks begin on lines. The first chunk of a layer is
+// smaller, because nothing hides its loading. In ATTENTION a chunk is a plane.
 #ifndef M3VIT_MATRIX_JOB_H
 #define M3VIT_MATRIX_JOB_H
 

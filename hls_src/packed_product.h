@@ -47,8 +47,8 @@ inline Int<LOW_BITS + HIGH_BITS> packed_sum(const Int<board::MULTIPLIER_BITS> to
     return sum;
 }
 
-inline void unpacked(const Int<LOW_BITS + HIGH_BITS> &sum, Int<HIGH_BITS> &high,
-                     Int<LOW_BITS> &low, UInt<1> &has_borrowed) {
+inline void unpacked(const Int<LOW_BITS + HIGH_BITS> &sum, Int<HIGH_BITS> &high, Int<LOW_BITS> &low,
+                     UInt<1> &has_borrowed) {
 #pragma HLS INLINE
     const int64_t bits = sum;
     constexpr int UNUSED = 64 - LOW_BITS;

@@ -8,8 +8,8 @@
 //        token_starts, result_starts   row 0 of source and destination
 //        the others            a copy of each chunk
 //
-// Two steps a chunk. A copy waits for no other chunk, so that a process which is late
-// only holds up what comes behind it.
+// A copy waits for no other chunk, so that a process which is late only holds up what
+// comes behind it: a chunk has two steps, and six more in which they leave the pipeline.
 #ifndef M3VIT_SHARE_CHUNKS_H
 #define M3VIT_SHARE_CHUNKS_H
 
@@ -42,19 +42,20 @@ inline void share_chunks(const MatrixJob job, Stream<PlacedChunk> &placed, Strea
     const bool gelu = job.activation == ACTIVATION_GELU;
     constexpr uint32_t LINE_SIXTEENS = LINE / BEAT;
     const uint32_t part = job.part_lines * LINE_SIXTEENS;
-    const uint32_t steps = 2 * job.chunks;
+    const uint32_t steps = 8 * job.chunks;
     PlacedChunk now = PlacedChunk();
-    bool table = true;
+    uint8_t step = 0;  // of the chunk
 SHARE:
     for (uint32_t i = 0; i < steps; ++i) {
 #pragma HLS PIPELINE II = 1 style = flp
+        const bool table = step == 0;
         if (table) now = placed.read();
         const bool read = now.chunk.tiles != 0;
         const bool layer = read && !attention;
         const uint32_t third = now.table * LINE_SIXTEENS;
         const Run table_run = weight_run(read && gelu, third, TABLE_LINES * LINE_SIXTEENS);
         const Run rows_run = weight_run(read, now.weights, now.beats);
-        runs0.write(table ? table_run : rows_run);
+        if (step < 2) runs0.write(table ? table_run : rows_run);
         if (table) {
             const uint32_t beat2 = attention ? third : now.weights + 2 * part;
             runs1.write(weight_run(layer, now.weights + part, now.beats));
@@ -80,7 +81,7 @@ SHARE:
             merge_chunks.write(now.chunk);
             plan_results_chunks.write(now.chunk);
         }
-        table = !table;
+        step = (step + 1) & 7;
     }
 }
 

@@ -24,7 +24,7 @@ namespace m3vit {
 constexpr int ROW_STEPS = TOKEN_LIMIT / OH;  // words of rows of scores
 // Of a word: one step of all queries.
 constexpr int SCORE_BYTES = power_of_two(2 * OH * T);
-constexpr int PIECE_STEPS = IN_PAR / OH;     // steps that fill a piece
+constexpr int PIECE_STEPS = IN_PAR / OH;  // steps that fill a piece
 constexpr int BLOCK_STEPS = static_cast<int>(KEY_BLOCK) / OH;
 constexpr int LOWEST_SCORE = INT16_MIN;
 

@@ -86,9 +86,10 @@ TRANSPOSE:
         PortBeat slices = zeros<PORT_BYTES>();
         for (unsigned b = 0; b < BANKS; ++b) {
 #pragma HLS UNROLL
-            const unsigned j = first_key + ((b + BANKS - c % BANKS) % BANKS);
-            const unsigned get = (is_odd ? 0 : BLOCK_BEATS) + j * KEY_BEATS + c / BANKS;
-            const unsigned put = (is_odd ? BLOCK_BEATS : 0) + step;
+            const unsigned j = first_key | ((b + BANKS - c % BANKS) % BANKS);
+            const unsigned get =
+                (is_odd ? 0 : BLOCK_BEATS) | j * KEY_BEATS | (c / BANKS) % KEY_BEATS;
+            const unsigned put = (is_odd ? BLOCK_BEATS : 0) | step % BLOCK_BEATS;
             set_byte(slices, b, bank[b][get]);
             if (is_arriving) bank[b][put] = byte_at(skewed, b);
         }

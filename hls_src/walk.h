@@ -17,6 +17,7 @@
 #define M3VIT_WALK_H
 
 #include "counts.h"
+#include "shapes.h"
 #include "walk_experts.h"
 
 namespace m3vit {
@@ -34,8 +35,8 @@ inline WalkSteps walk_steps(const MatrixJob &job) {
     const int shift = job.store == STORE_ACT8 ? 4 : job.store == STORE_SCORES ? 2 : 3;
     const uint32_t line = job.planar ? job.dst_stride : 1u;
     WalkSteps steps;
-    steps.first_results = small_product(job.first_groups >> shift, line);
-    steps.results = small_product(job.chunk_groups >> shift, line);
+    steps.first_results = static_cast<uint32_t>(counted<7, 16>(job.first_groups >> shift, line));
+    steps.results = static_cast<uint32_t>(counted<7, 16>(job.chunk_groups >> shift, line));
     if (job.mode == MODE_ATTENTION) steps.first_results = steps.results = 1;
     steps.row_beats = 1 + job.k_lines * (LINE / BEAT);
     steps.sources = job.mode == MODE_DOWN ? job.row_lines : 0u;
@@ -92,7 +93,7 @@ EXPERTS:
             up ? job.src_stride : job.out_lines, expert_memory, gate_memory, slots, queue);
         const uint16_t per_chunk = queues && length.rows != 0 ? length.rows : uint16_t(1);
         const uint16_t last_row = static_cast<uint16_t>(per_chunk - 1);
-        const uint32_t total = small_product(job.layer_chunks, per_chunk);
+        const uint32_t total = static_cast<uint32_t>(counted<12, 12>(job.layer_chunks, per_chunk));
 
         PlacedChunk now;
         now.chunk.tiles = queues ? length.tiles : job.tiles;
@@ -122,8 +123,9 @@ EXPERTS:
                                                       : job.head_dim == 64 ? 1
                                                       : job.head_dim == 32 ? outputs / 32
                                                                            : outputs / 16);
-                now.beats =
-                    attention ? job.rows * (LINE / BEAT) : small_product(groups, steps.row_beats);
+                now.beats = attention
+                                ? job.rows * (LINE / BEAT)
+                                : static_cast<uint32_t>(counted<9, 9>(groups, steps.row_beats));
                 placed.write(now);
                 if (attention) {
                     now.weights += uint32_t(job.src_stride) * (LINE / BEAT);
@@ -153,8 +155,8 @@ EXPERTS:
         }
         expert_beats += job.expert_lines * (LINE / BEAT);
         expert_table += TABLE_LINES;
-        source += small_product(length.rows, steps.sources);
-        target += small_product(length.rows, steps.targets);
+        source += static_cast<uint32_t>(counted<12, 7>(length.rows, steps.sources));
+        target += static_cast<uint32_t>(counted<12, 8>(length.rows, steps.targets));
     }
 }
 

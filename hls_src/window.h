@@ -38,11 +38,11 @@ inline void window(const MatrixJob job, Stream<Chunk> &chunks, Stream<Line> &lin
     const bool conv = job.mode == MODE_CONV;
     const uint8_t pixel = static_cast<uint8_t>(job.row_lines);
     const uint8_t last_pixel_line = static_cast<uint8_t>(pixel - 1);
-    const uint16_t row =
-        static_cast<uint16_t>(conv ? small_product(job.width, job.row_lines) & 0xffff : 0u);
+    const uint16_t row = static_cast<uint16_t>(conv ? counted<14, 3>(job.width, job.row_lines) : 0);
     const uint16_t last_y = static_cast<uint16_t>(job.height - 1);
     const uint16_t last_x_of_row = static_cast<uint16_t>(job.width - 1);
-    const uint32_t map = conv ? small_product(job.rows, job.row_lines) : 0;  // lines
+    const uint32_t map =  // lines
+        conv ? static_cast<uint32_t>(counted<17, 3>(job.rows, job.row_lines)) : 0u;
     const uint32_t neighbours = 8 * map + map;
     const uint32_t wanted = row + 2u * pixel;
     const uint32_t first = map < wanted ? map : wanted;
@@ -51,7 +51,8 @@ inline void window(const MatrixJob job, Stream<Chunk> &chunks, Stream<Line> &lin
 CHUNKS:
     for (uint32_t c = 0; c < job.chunks; ++c) {
         const Chunk chunk = chunks.read();
-        const uint32_t passing = conv ? 0 : small_product(chunk_rows(chunk), job.row_lines);
+        const uint32_t passing =
+            conv ? 0u : static_cast<uint32_t>(counted<17, 7>(chunk_rows(chunk), job.row_lines));
         Line ring[RING_LINES];
 #ifdef M3VIT_URAM
 #pragma HLS BIND_STORAGE variable = ring type = ram_s2p impl = uram

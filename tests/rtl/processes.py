@@ -367,8 +367,8 @@ _EVERY: dict[tuple[str, ...], list[Callable[[Board], None]]] = {
         lambda b: maps.test_neighbours(b, 5, 1, 2, 1, 1, 0),
     ],
     ("pack_result",): [
-        lambda b: maps.test_pack_result(b, 3, 43, False),
-        lambda b: maps.test_pack_result(b, 3, 43, True),
+        lambda b: maps.test_pack_result(b, 8, 8, False),
+        lambda b: maps.test_pack_result(b, 8, 8, True),
     ],
     ("patches",): [
         lambda b: maps.test_patches(b, 2, 2, 7),

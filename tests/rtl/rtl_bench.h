@@ -14,47 +14,33 @@
 
 namespace rtl {
 
-// An item as bytes: words of the tool by their bits, anything else by its memory.
-template <typename Item>
-struct Layout {
-    static constexpr unsigned SIZE = sizeof(Item);
-    static void load(Item &item, const uint8_t *bytes) { memcpy(&item, bytes, SIZE); }
-    static void store(const Item &item, uint8_t *bytes) { memcpy(bytes, &item, SIZE); }
-};
-template <int BITS>
-struct Layout<ap_uint<BITS>> {
-    static constexpr unsigned SIZE = BITS / 8;
-    static void load(ap_uint<BITS> &item, const uint8_t *bytes) {
-        item = 0;
-        for (unsigned i = 0; i < SIZE; ++i) m3vit::set_byte(item, static_cast<int>(i), bytes[i]);
-    }
-    static void store(const ap_uint<BITS> &item, uint8_t *bytes) {
-        for (unsigned i = 0; i < SIZE; ++i) bytes[i] = m3vit::byte_at(item, static_cast<int>(i));
-    }
-};
-
-template <typename Item>
-void fill(hls::stream<Item> &stream, const uint8_t *bytes, unsigned size) {
-    for (unsigned at = 0; at < size; at += Layout<Item>::SIZE) {
-        Item item;
-        Layout<Item>::load(item, bytes + at);
-        stream.write(item);
+// Items of BYTES bytes, in the low bits of words.
+template <unsigned BYTES, int BITS>
+void fill(hls::stream<ap_uint<BITS>> &stream, const uint8_t *bytes, unsigned size) {
+    for (unsigned at = 0; at < size; at += BYTES) {
+        ap_uint<BITS> word = 0;
+        for (unsigned i = 0; i < BYTES; ++i)
+            m3vit::set_byte(word, static_cast<int>(i), bytes[at + i]);
+        stream.write(word);
     }
 }
 
 // Items that differ, that are missing and that are too many.
-template <typename Item>
-unsigned differing(hls::stream<Item> &stream, const uint8_t *bytes, unsigned size) {
+template <unsigned BYTES, int BITS>
+unsigned differing(hls::stream<ap_uint<BITS>> &stream, const uint8_t *bytes, unsigned size) {
     unsigned bad = 0;
-    for (unsigned at = 0; at < size; at += Layout<Item>::SIZE) {
-        uint8_t found[Layout<Item>::SIZE];
+    for (unsigned at = 0; at < size; at += BYTES) {
         if (stream.empty()) {
             ++bad;
             continue;
         }
-        const Item item = stream.read();
-        Layout<Item>::store(item, found);
-        bad += memcmp(found, bytes + at, sizeof found) != 0;
+        const ap_uint<BITS> word = stream.read();
+        bool is_equal = true;
+        for (unsigned i = 0; i < BITS / 8; ++i) {
+            const uint8_t expected = i < BYTES ? bytes[at + i] : 0;
+            is_equal = is_equal && m3vit::byte_at(word, static_cast<int>(i)) == expected;
+        }
+        bad += !is_equal;
     }
     while (!stream.empty()) {
         stream.read();
@@ -64,7 +50,7 @@ unsigned differing(hls::stream<Item> &stream, const uint8_t *bytes, unsigned siz
 }
 
 // Bytes of a memory that differ.
-inline unsigned differing(const uint64_t *memory, const uint8_t *bytes, unsigned size) {
+inline unsigned differing_bytes(const uint64_t *memory, const uint8_t *bytes, unsigned size) {
     unsigned bad = 0;
     for (unsigned i = 0; i < size; ++i) {
         bad += ((memory[i / 8] >> (8 * (i % 8))) & 255) != bytes[i];

@@ -119,7 +119,7 @@ def run_process(process, args) -> dict:
         result.update(state="different", mismatches=int(bad[1]) if bad else None,
                       reason=differs[0][:200] if differs else "not all vectors ran")  # fmt: skip
     else:
-        errors = re.findall(r".*\b(?:error|Error|ERROR)\b.*", said)
+        errors = re.findall(r"^error -> .*|.* error: .*", said, re.M)
         result["reason"] = (errors[0] if errors else said[-200:]).strip()[:200]
     result["seconds"] = round(time.monotonic() - started)
     return result

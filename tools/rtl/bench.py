@@ -135,7 +135,8 @@ def _call(process, vector, at: str, members: list[tuple[str, str]]) -> str:
     text = _job(process, vector)
     for name, kind, place in process.inputs:
         text += f"        bambu::StreamOf<{kind}>::Raw {name};\n"
-        text += f"        rtl::fill({name}, {at}in{place}, {sizes[place]}u);\n"
+        item = f"bambu::StreamOf<{kind}>::BYTES"
+        text += f"        rtl::fill<{item}>({name}, {at}in{place}, {sizes[place]}u);\n"
         given.append(name)
     for name, kind in process.outputs:
         text += f"        bambu::StreamOf<{kind}>::Raw {name};\n"
@@ -145,12 +146,15 @@ def _call(process, vector, at: str, members: list[tuple[str, str]]) -> str:
         text += f"        m_param_alloc({len(given)}, sizeof {at}beats);\n"
         given.append(f"{at}beats")
     text += f"        top({', '.join(given)});\n"
-    for i, (name, _) in enumerate(process.outputs):
-        size = vector.outputs[i].size
-        text += f"        bad += rtl::differing({name}, {at}out{i}, {size}u);\n"
+    for i, (name, kind) in enumerate(process.outputs):
+        size = f"{vector.outputs[i].size}u"
+        item = f"bambu::StreamOf<{kind}>::BYTES"
+        text += f"        bad += rtl::differing<{item}>({name}, {at}out{i}, {size});\n"
     text += "".join(f"        bad += rtl::left({name});\n" for name, _, _ in process.inputs)
     if process.port == "write":
-        text += f"        bad += rtl::differing({at}beats, {at}after, {vector.memory.size}u);\n"
+        text += (
+            f"        bad += rtl::differing_bytes({at}beats, {at}after, {vector.memory.size}u);\n"
+        )
     return f"    {{\n{text}    }}\n"
 
 

@@ -79,7 +79,7 @@ def codec(name: str, body: str, sizes: dict[str, int]) -> str:
     inline = "static __attribute__((always_inline))"
     return (
         f"namespace bambu {{\ntemplate <>\nstruct Codec<{name}> {{\n"
-        f"    static constexpr int BITS = {at};\n"
+        f"    static constexpr unsigned BYTES = {at // 8};\n    using Word = ap_uint<{at}>;\n"
         f"    {inline} {name} from(const ap_uint<{at}> &word) {{\n        {name} item;\n{read}"
         f"        return item;\n    }}\n"
         f"    {inline} ap_uint<{at}> to(const {name} &item) {{\n        ap_uint<{at}> word = 0;\n"
@@ -94,7 +94,10 @@ def with_codecs(text: str) -> str:
 
 
 def digest(sources: Path, header: str) -> str:
-    """Of a header and what it includes: which sources a result is of."""
+    """Of a header and what it includes, as Bambu sees them: which sources a result is of.
+
+    Comments, spaces and pragmas do not count.
+    """
     texts: dict[str, str] = {}
     left = [header]
     while left:
@@ -103,7 +106,8 @@ def digest(sources: Path, header: str) -> str:
             continue
         texts[name] = (sources / name).read_text()
         left += re.findall(r'#include "([^"]+)"', texts[name])
-    whole = "".join(name + texts[name] for name in sorted(texts))
+    bare = (re.sub(r"//.*|\s", "", adapted(texts[name])) for name in sorted(texts))
+    whole = "".join(name + text for name, text in zip(sorted(texts), bare, strict=True))
     return hashlib.sha256(whole.encode()).hexdigest()[:12]
 
 

@@ -29,12 +29,11 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(shape).integers(0, 256, shape).astype(np.uint8)
 
 
-def layernorm(
-    rows: int, n: int, slots: int, gap: int, dst_gap: int | None = None
-) -> Instruction:
+def layernorm(rows: int, n: int, slots: int, gap: int, dst_gap: int | None = None) -> Instruction:
     return Instruction(
         Opcode.LAYERNORM, rows=rows, cols_in=n, src=3, src_stride=lines(2 * n) + gap, dst=1,
-        dst_stride=lines(n) + (gap if dst_gap is None else dst_gap), shift_a=9, eps_low=1, slots=slots, slot_base=5, table=7,
+        dst_stride=lines(n) + (gap if dst_gap is None else dst_gap), shift_a=9, eps_low=1,
+        slots=slots, slot_base=5, table=7,
     )  # fmt: skip
 
 
@@ -54,11 +53,15 @@ def test_read_rows(board, rows, n, slots, gap):
     own = source if slots else source[::2]
     np.testing.assert_array_equal(found[0], np.concatenate(own))
     for port in range(4):
-        parts = source[1::2] if slots == 0 and port == 0 else [
-            at(5 + (slot * rows + r) * width, width)
-            for r in range(rows)
-            for slot in range(port, slots, 4)
-        ]
+        parts = (
+            source[1::2]
+            if slots == 0 and port == 0
+            else [
+                at(5 + (slot * rows + r) * width, width)
+                for r in range(rows)
+                for slot in range(port, slots, 4)
+            ]
+        )
         np.testing.assert_array_equal(found[1 + port], np.concatenate(parts) if parts else EMPTY)
     np.testing.assert_array_equal(found[5], at(7, lines(8 * n)))
 

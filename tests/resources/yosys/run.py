@@ -36,7 +36,7 @@ def yosys(script: str, folder: Path) -> str:
 
 def version(folder: Path) -> str:
     """Version of yosys."""
-    found = re.search(r"Yosys (\S+)", yosys("help version", folder))
+    found = re.search(r"Yosys (\d\S*)", yosys("help version", folder))
     return found.group(1) if found else "unknown"
 
 
