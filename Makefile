@@ -56,12 +56,12 @@ test: $(VENV)/.test lint
 lint: $(VENV)/.test
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/clang-format --dry-run --Werror $$(find hls_src m3vit_pynq/emulator/native tests -name '*.h' -o -name '*.cpp')
+	$(VENV)/bin/clang-format --dry-run --Werror $$(find hls_src m3vit_pynq tests -name '*.h' -o -name '*.cpp')
 
 format: $(VENV)/.test
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
-	$(VENV)/bin/clang-format -i $$(find hls_src m3vit_pynq/emulator/native tests -name '*.h' -o -name '*.cpp')
+	$(VENV)/bin/clang-format -i $$(find hls_src m3vit_pynq tests -name '*.h' -o -name '*.cpp')
 
 # Headers, tables and .hwh files that are made from m3vit_pynq/abi.
 generate: $(VENV)/.base

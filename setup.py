@@ -76,6 +76,7 @@ setup(
         "m3vit_pynq": ["weights/*.m3vit", "weights/*.csv"],
         "m3vit_pynq.live": ["*.js", "*.css", "*.html"],
         "m3vit_pynq.analysis": ["*.json"],
+        "m3vit_pynq.bench": ["*.cpp"],
         "m3vit_pynq.emulator": ["native/*.cpp", "native/*.h"],
         "m3vit_pynq.emulator.trace": ["*.json", "native/*"],
         **{package: data_files(folder) for package, folder in MAPPED.items()},

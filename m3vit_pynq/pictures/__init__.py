@@ -13,8 +13,8 @@
 * `pingpong` : the weight memories chunk by chunk, down to single experts
 * `costs` : cycles and bytes by kind of layer, stages of a frame, boards
 
-`timeline`, `pingpong` and the cycles of `costs` draw records of cycles. Nothing
-counts cycles at present; they will come from traces of the HLS sources.
+`timeline`, `pingpong` and the cycles of `costs` draw records of cycles, which
+`m3vit_pynq.bench.cycles` counts from traces of the HLS sources.
 
 Each drawing function has a function beside it that computes what is drawn, so
 the numbers are to be had without the picture. Figures are Matplotlib's; a

@@ -171,7 +171,6 @@ def test_no_pipeline_needs_to_be_flushed(package, image):
     steps(library, package, "segmentation", image)
 
 
-@pytest.mark.xfail(raises=TraceError, strict=False, reason="share_chunks keeps a chunk in flight")
 def test_no_pipeline_needs_to_be_flushed_with_long_queues():
     steps(TraceLibrary(get_board("zcu104"), flushed="none"), *long_queues(), 24)
 

@@ -105,8 +105,8 @@ def _job(process, vector) -> str:
         fields_set = "".join(f"        job.{n} = {v};\n" for n, v in vector.job.items())
         return f"        {kind} job = {kind}();\n{fields_set}"
     words = ", ".join(f"{w}u" for w in np.frombuffer(vector.instruction, "<u4"))
-    text = f"        const uint32_t words[] = {{{words}}};\n"
-    decoded = "decode_instruction(words)"
+    text = f"        const uint32_t encoded[] = {{{words}}};\n"
+    decoded = "decode_instruction(encoded)"
     if process.job == "matrix":
         made = f"make_matrix_job({decoded}, {vector.part_lines}u)"
         return f"{text}        const MatrixJob job = {made};\n"
