@@ -71,8 +71,8 @@ SCALE:
             const UInt<42> squares = static_cast<uint64_t>(found.squares);
             const UInt<11> n = norm.channels;
             const Int<27> sum = found.sum;
-            const uint64_t wide = static_cast<uint64_t>(squares) * n;
-            const int64_t square = static_cast<int64_t>(sum) * sum;
+            const uint64_t wide = static_cast<uint64_t>(squares) * static_cast<uint64_t>(n);
+            const int64_t square = static_cast<int64_t>(sum) * static_cast<int64_t>(sum);
             uint64_t u = wide - static_cast<uint64_t>(square) + norm.eps;
             int k = 0;
             for (int by = 16; by >= 1; by /= 2) {

@@ -43,13 +43,6 @@ def adapted(text: str) -> str:
 
 _STREAM = "template <typename T>\nusing Stream = hls::stream<T>;\n"
 _BAMBU_STREAM = "template <typename T>\nusing Stream = typename bambu::StreamOf<T>::Type;\n"
-#: Products of ap_int with 64 bits are wider, and Bambu's do not convert back by themselves.
-_WIDE = (
-    ("static_cast<uint64_t>(squares) * n;",
-     "static_cast<uint64_t>(squares) * static_cast<uint64_t>(n);"),
-    ("static_cast<int64_t>(sum) * sum;",
-     "static_cast<int64_t>(sum) * static_cast<int64_t>(sum);"),
-)  # fmt: skip
 _SIZES = {"uint8_t": 8, "int8_t": 8, "uint16_t": 16, "int16_t": 16, "uint32_t": 32,
           "int32_t": 32, "uint64_t": 64, "int64_t": 64}  # fmt: skip
 _STRUCT = re.compile(r"^struct (\w+) {\n(.*?)^};\n", re.S | re.M)
@@ -117,8 +110,6 @@ def copy_sources(sources: Path, target: Path, benches: Path) -> None:
         text = adapted(path.read_text())
         if path.parent == sources:
             text = re.sub(r"^inline ", "inline __attribute__((always_inline)) ", text, flags=re.M)
-            for wide, narrow in _WIDE:
-                text = text.replace(wide, narrow)
             text = with_codecs(text)
         if path.name == "words.h":
             if text.count(_STREAM) != 1:
