@@ -9,18 +9,12 @@ from dataclasses import dataclass
 
 from m3vit_pynq.abi import ABI_VERSION, MAGIC
 from m3vit_pynq.abi.boards import BOARDS
-from m3vit_pynq.abi.footprint import CAPACITIES
-from m3vit_pynq.abi.registers import OFFSETS
+from m3vit_pynq.abi.footprint import CAPACITIES, capacities_of
+from m3vit_pynq.abi.registers import CAPACITY_REGISTERS, OFFSETS
 from m3vit_pynq.errors import BitstreamError
 
-#: Register of each capacity that `m3vit_pynq.abi.footprint` knows.
-_REGISTERS = {
-    "half_lines": "cap_half_lines",
-    "tokens": "cap_tokens",
-    "map_lines": "cap_map_lines",
-}
-if set(_REGISTERS) != set(CAPACITIES):
-    raise LookupError(f"no register for {set(CAPACITIES) - set(_REGISTERS)}")
+if set(CAPACITY_REGISTERS) != set(CAPACITIES):
+    raise LookupError(f"no register for {set(CAPACITIES) - set(CAPACITY_REGISTERS)}")
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ class Identification:
     def read(cls, read: Callable[[int], int]) -> Identification:
         """From the registers, after an IDENTIFY command."""
         magic, abi, shape = (read(OFFSETS[n]) for n in ("id_magic", "id_abi", "id_shape"))
-        capacities = {name: read(OFFSETS[register]) for name, register in _REGISTERS.items()}
+        capacities = {name: read(OFFSETS[at]) for name, at in CAPACITY_REGISTERS.items()}
         return cls(magic, abi, shape, capacities)
 
     def check(self, bitfile: str) -> None:
@@ -76,8 +70,7 @@ class Identification:
     def board_name(self) -> str | None:
         """The board configuration that the bitstream was built for, if known."""
         for name, board in BOARDS.items():
-            known = {name: getattr(board, attribute) for name, attribute in CAPACITIES.items()}
-            if board.shape_word == self.shape and known == self.capacities:
+            if (board.shape_word, capacities_of(board)) == (self.shape, self.capacities):
                 return name
         return None
 

@@ -10,9 +10,10 @@ imported.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
+from m3vit_pynq.abi.boards import Board
 from m3vit_pynq.abi.isa import (
     Activation,
     Instruction,
@@ -107,11 +108,11 @@ class Footprint:
     half_lines: int = 0
     tokens: int = 0
     map_lines: int = 0
-    needs: dict[str, int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        needs = {name: getattr(self, name) for name in CAPACITIES}
-        object.__setattr__(self, "needs", needs)
+    @property
+    def needs(self) -> dict[str, int]:
+        """What it needs of a board's buffers, by the names of `CAPACITIES`."""
+        return {name: getattr(self, name) for name in CAPACITIES}
 
 
 #: Buffers of a board that an instruction can exhaust, and the board's attribute.
@@ -120,6 +121,11 @@ CAPACITIES: dict[str, str] = {
     "tokens": "max_tokens",
     "map_lines": "map_lines",
 }
+
+
+def capacities_of(board: Board) -> dict[str, int]:
+    """The buffers of a board, by the names of `CAPACITIES`."""
+    return {name: getattr(board, attribute) for name, attribute in CAPACITIES.items()}
 
 
 def conv_cols(channels: int) -> int:

@@ -143,6 +143,13 @@ SIZE_OF: dict[str, str] = {
     **dict.fromkeys(BANK_MASTERS, "bank_bytes"),
 }
 
+#: Register that tells each buffer of `m3vit_pynq.abi.footprint.CAPACITIES`.
+CAPACITY_REGISTERS: dict[str, str] = {
+    "half_lines": "cap_half_lines",
+    "tokens": "cap_tokens",
+    "map_lines": "cap_map_lines",
+}
+
 #: Address range of the register file, a power of two as in the block design.
 ADDRESS_RANGE = 0x1000
 

@@ -15,15 +15,14 @@ import numpy as np
 
 from m3vit_pynq.abi import isa
 from m3vit_pynq.abi.boards import Board
-from m3vit_pynq.abi.footprint import CAPACITIES, footprint
+from m3vit_pynq.abi.footprint import capacities_of, footprint
 from m3vit_pynq.compiler.image import ImageBuilder
 from m3vit_pynq.compiler.layers import QuantisedModel
 from m3vit_pynq.compiler.limits import check_limits
 from m3vit_pynq.compiler.lower_task import Plan, TaskLowering
 from m3vit_pynq.config import ModelConfig
 from m3vit_pynq.errors import CapacityError
-
-_KINDS = {"segmentation": isa.TaskKind.CLASSES, "depth": isa.TaskKind.DEPTH}
+from m3vit_pynq.package.checks import KINDS
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,10 @@ class Candidate:
 
     def overflow(self, board: Board) -> CapacityError | None:
         """The first instruction that needs more than the board has, as an error."""
+        buffers = capacities_of(board)
         for name, instruction in zip(self.layers, self.program.instructions, strict=True):
             for resource, needed in footprint(instruction).needs.items():
-                available = getattr(board, CAPACITIES[resource])
+                available = buffers[resource]
                 if needed > available:
                     where = f"{self.config.name} on {board.title}, layer {name}"
                     return CapacityError(resource, needed, available, where)
@@ -91,7 +91,7 @@ def _directory(
     pixels = config.grid[0] * config.grid[1] * config.head.enlargement**2
     entries, first = [], 0
     for task, instructions in zip(config.tasks, lists, strict=True):
-        kind = _KINDS[task.kind]
+        kind = KINDS[task.kind]
         size = pixels * (2 if kind == isa.TaskKind.DEPTH else 1)
         entries.append(isa.TaskEntry(kind, first, len(instructions), size))
         first += len(instructions)

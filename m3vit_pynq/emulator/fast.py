@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 
 from m3vit_pynq.abi.boards import Board
-from m3vit_pynq.abi.footprint import CAPACITIES
+from m3vit_pynq.abi.footprint import CAPACITIES, capacities_of
 from m3vit_pynq.abi.isa import BankLayout, Instruction, Opcode
 from m3vit_pynq.abi.registers import Command
 from m3vit_pynq.emulator.fastbuild import build, load
@@ -182,7 +182,7 @@ def _address(memory: Memory, writable: bool) -> tuple[int | None, int]:
 def _capacity(source: Board | Mapping[str, int]) -> _Capacity:
     if isinstance(source, Mapping):
         return _Capacity(**{name: int(source[name]) for name in CAPACITIES})
-    return _Capacity(**{name: getattr(source, CAPACITIES[name]) for name in CAPACITIES})
+    return _Capacity(**capacities_of(source))
 
 
 class FastEngine:

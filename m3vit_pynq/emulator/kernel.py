@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from m3vit_pynq.abi import ABI_VERSION, MAGIC
 from m3vit_pynq.abi import registers as reg
 from m3vit_pynq.abi.boards import LINE, Board
 from m3vit_pynq.abi.errors import ErrorCode
-from m3vit_pynq.abi.footprint import CAPACITIES
+from m3vit_pynq.abi.footprint import capacities_of
 from m3vit_pynq.abi.registers import Command
 from m3vit_pynq.emulator.memory import BusError
 
@@ -53,12 +54,10 @@ def make_kernel(board: Board, engine: str | None = None) -> FastKernel | HlsKern
 
 def identification(board: Board) -> dict[str, int]:
     """Outputs that tell a driver what the bitstream is."""
-    from m3vit_pynq.abi import ABI_VERSION, MAGIC
-
+    found = capacities_of(board)
     return {
         "id_magic": MAGIC, "id_abi": ABI_VERSION, "id_shape": board.shape_word,
-        "cap_half_lines": board.half_lines, "cap_tokens": board.max_tokens,
-        "cap_map_lines": board.map_lines,
+        **{register: found[name] for name, register in reg.CAPACITY_REGISTERS.items()},
     }  # fmt: skip
 
 
@@ -151,7 +150,3 @@ class FastKernel:
     def experts_used(self) -> dict[int, int]:
         """Experts with tokens in every EXPERTS_UP of the last run, by its index."""
         return self.engine.experts_used()
-
-
-if set(CAPACITIES) != {"half_lines", "tokens", "map_lines"}:
-    raise LookupError(f"identification does not tell all of {set(CAPACITIES)}")

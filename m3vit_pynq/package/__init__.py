@@ -27,7 +27,7 @@ import numpy as np
 
 from m3vit_pynq.abi import ABI_VERSION, isa
 from m3vit_pynq.abi.boards import LINE, Board
-from m3vit_pynq.abi.footprint import CAPACITIES
+from m3vit_pynq.abi.footprint import capacities_of
 from m3vit_pynq.analysis.requirements import requirements_of
 from m3vit_pynq.config import ModelConfig
 from m3vit_pynq.errors import CapacityError, PackageError
@@ -232,7 +232,7 @@ class Package:
         """
         if isinstance(board, Board):
             where = f"{self.config.name} on {board.title}"
-            available = {name: getattr(board, has) for name, has in CAPACITIES.items()}
+            available = capacities_of(board)
         else:
             where = f"{self.config.name} on this bitstream"
             available = {name: int(board[name]) for name in self.requirements if name in board}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from m3vit_pynq.abi import isa
 from m3vit_pynq.abi.boards import LINE, Board
 from m3vit_pynq.abi.errors import ErrorCode
-from m3vit_pynq.abi.footprint import CAPACITIES, Footprint, Region, Section, footprint
+from m3vit_pynq.abi.footprint import Footprint, Region, Section, capacities_of, footprint
 from m3vit_pynq.abi.isa import BankLayout, Instruction, Opcode, Program
 from m3vit_pynq.abi.limits import within_limits
 
@@ -30,7 +30,7 @@ class Capacity:
             return source or cls()
         if isinstance(source, Mapping):
             return cls(**{f.name: int(source[f.name]) for f in fields(cls) if f.name in source})
-        return cls(**{name: getattr(source, CAPACITIES[name]) for name in CAPACITIES})
+        return cls(**capacities_of(source))
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def check(
         return ErrorCode.OVERLAP
     if _weights_outside(needs, layout):
         return ErrorCode.WEIGHTS_RANGE
-    if any(needs.needs[name] > getattr(capacity, name) for name in CAPACITIES):
+    if any(needed > getattr(capacity, name) for name, needed in needs.needs.items()):
         return ErrorCode.CAPACITY
     return ErrorCode.OK if slots_match(instruction, pending) else ErrorCode.SLOTS
 
